@@ -1,0 +1,112 @@
+"""What an agent tells the world through: events in the run's journal, under the context they belong to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from uuid import uuid4
+
+import orjson
+
+from netra_backend.app.services.agent_events import AgentEvent, EventType
+from netra_backend.app.services.json_values import JsonValue
+from netra_backend.app.services.ports import Agent, Journal
+from netra_backend.app.services.refusals import StaleRunError
+from netra_backend.app.services.user_execution_context import UserExecutionContext
+
+
+def to_json(value: object) -> str:
+    """The text of a JSON value.
+
+    Args:
+        value: what an agent or a tool gave.
+
+    Raises:
+        TypeError: it is no JSON value; says which type is not.
+    """
+    return orjson.dumps(value, default=_mapping, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
+
+
+def _mapping(value: object) -> object:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"expected a JSON value, got a {type(value).__name__}")
+
+
+def describe(error: Exception) -> str:
+    """What a client is told of an error of an agent or a tool: its type; the words may hold anything and go to the log."""
+    return type(error).__name__
+
+
+class JournalEmitter:
+    """The `Emitter` of one agent in one run.
+
+    Args:
+        context: the agent's own; a sub-agent's is a child of its caller's.
+        agent: its name in the log.
+        journal: the run's.
+    """
+
+    def __init__(self, context: UserExecutionContext, agent: str, journal: Journal) -> None:
+        self._context = context
+        self._agent = agent
+        self._journal = journal
+
+    def event(self, type_: EventType, data: Mapping[str, Any], *, final: bool = False) -> AgentEvent:
+        """An event of this agent; raises TypeError when the data is not JSON."""
+        return AgentEvent(context=self._context, type=type_, agent=self._agent, data=to_json(data), final=final)
+
+    async def thinking(self, text: str) -> None:
+        """Log a thought; see `Emitter.thinking`."""
+        await self._journal.append(self.event(EventType.AGENT_THINKING, {"text": text}))
+
+    async def delta(self, text: str) -> None:
+        """Stream text; see `Emitter.delta`."""
+        self._journal.delta(text)
+
+    async def tool(
+        self,
+        name: str,
+        call: Callable[[], Awaitable[JsonValue]],
+        *,
+        arguments: Mapping[str, JsonValue] | None = None,
+        idempotent: bool = False,
+    ) -> JsonValue:
+        """Call a tool; see `Emitter.tool`."""
+        about = {"tool_call_id": str(uuid4()), "tool": name}
+        executing = {**about, "arguments": arguments or {}, "idempotent": idempotent}
+        await self._journal.append(self.event(EventType.TOOL_EXECUTING, executing))
+        await self._journal.flush()
+        started = time.monotonic()
+        try:
+            result = await call()
+        except Exception as error:
+            failed = {**about, "status": "error", "error": describe(error), "duration_ms": _since(started)}
+            await self._journal.append(self.event(EventType.TOOL_COMPLETED, failed))
+            raise
+        done = {**about, "status": "ok", "result": result, "duration_ms": _since(started)}
+        await self._journal.append(self.event(EventType.TOOL_COMPLETED, done))
+        return result
+
+    async def delegate(self, name: str, agent: Agent, message: str) -> JsonValue:
+        """Run a sub-agent; see `Emitter.delegate`."""
+        context = self._context.create_child_context(name)
+        emit = JournalEmitter(context, name, self._journal)
+        await self._journal.append(emit.event(EventType.AGENT_STARTED, {}))
+        try:
+            with context.bind():
+                result = await agent.run(context, message, emit)
+            completed = emit.event(EventType.AGENT_COMPLETED, {"result": result})
+        except StaleRunError:
+            raise
+        except Exception as error:
+            failed = {"code": "agent_error", "message": describe(error)}
+            await self._journal.append(emit.event(EventType.AGENT_FAILED, failed))
+            raise
+        await self._journal.append(completed)
+        return result
+
+
+def _since(started: float) -> float:
+    return round((time.monotonic() - started) * 1000, 3)

@@ -1,0 +1,101 @@
+"""The settings: every one an environment variable `NETRA_…`, most also an option of `netra serve`."""
+
+from __future__ import annotations
+
+import ipaddress
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MIN_SECRET_KEY_CHARACTERS = 32
+
+
+class Settings(BaseSettings):
+    """What one server runs with. Bytes, seconds and counts as their names say."""
+
+    model_config = SettingsConfigDict(env_prefix="NETRA_", extra="forbid", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    data_dir: Path = Path("netra-data")
+    database_url: str | None = Field(default=None, description="SQLite in the data folder when not given")
+
+    secret_key: SecretStr | None = Field(default=None, description="signs the tokens; made and kept when not given")
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    open_registration: bool | None = Field(default=None, description="closed on a public address unless opened")
+    metrics_token: SecretStr | None = None
+
+    access_token_ttl: timedelta = timedelta(minutes=15)
+    refresh_token_ttl: timedelta = timedelta(days=30)
+    authentication_timeout: timedelta = Field(default=timedelta(seconds=10), description="for the first frame")
+
+    agents: dict[str, str] = Field(default_factory=dict, description='JSON: {"name": "module:attribute"}')
+    default_agent: str = "supervisor"
+    run_timeout: timedelta = timedelta(minutes=10)
+
+    max_connections: int = Field(default=5_000, ge=1)
+    max_connections_per_user: int = Field(default=20, ge=1)
+    max_outbox_frames: int = Field(default=2_000, ge=10)
+    messages_per_minute: int = Field(default=120, ge=1)
+    max_running_runs: int = Field(default=500, ge=1)
+    max_running_runs_per_user: int = Field(default=4, ge=1)
+    max_queued_runs_per_user: int = Field(default=100, ge=1)
+    max_uncommitted_events_per_run: int = Field(default=64, ge=1)
+    max_event_bytes: int = Field(default=256 * 1024, ge=1024)
+    max_body_bytes: int = Field(default=64 * 1024, ge=1024, description="of an HTTP request that is not an upload")
+    max_upload_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
+    max_usage_records_per_user: int = Field(default=1_000_000, ge=1)
+
+    reader_threads: int = Field(default=4, ge=1)
+    password_threads: int = Field(default=2, ge=1)
+    shutdown_grace: timedelta = timedelta(seconds=10)
+    log_level: str = "INFO"
+
+    @field_validator("allowed_origins", "allowed_hosts", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _fail_closed(self) -> Self:
+        if self.secret_key is not None and len(self.secret_key.get_secret_value()) < MIN_SECRET_KEY_CHARACTERS:
+            raise ValueError(
+                f"NETRA_SECRET_KEY: expected at least {MIN_SECRET_KEY_CHARACTERS} characters; "
+                'make one with: python -c "import secrets; print(secrets.token_urlsafe(48))"'
+            )
+        if not self.is_loopback:
+            missing = [
+                name
+                for name, value in (("NETRA_SECRET_KEY", self.secret_key), ("NETRA_ALLOWED_ORIGINS", self.allowed_origins))
+                if not value
+            ]
+            if missing:
+                raise ValueError(
+                    f"a public address ({self.host}) needs {' and '.join(missing)} to be set; "
+                    "or serve this machine only: --host 127.0.0.1"
+                )
+        return self
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the server can be reached from this machine only."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def registration_is_open(self) -> bool:
+        """Whether strangers may make an account."""
+        return self.is_loopback if self.open_registration is None else self.open_registration
+
+    @property
+    def database(self) -> str:
+        """The database's URL."""
+        return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'netra.sqlite3'}"

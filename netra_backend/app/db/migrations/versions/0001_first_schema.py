@@ -1,0 +1,156 @@
+"""The first schema: accounts, threads, runs, the event log, usage records."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "users",
+        sa.Column("user_id", sa.String(length=256), nullable=False),
+        sa.Column("email", sa.String(length=254), nullable=False),
+        sa.Column("password_hash", sa.String(length=256), nullable=False),
+        sa.Column("created_at", sa.String(length=32), nullable=False),
+        sa.PrimaryKeyConstraint("user_id", name=op.f("pk_users")),
+        sa.UniqueConstraint("email", name=op.f("uq_users_email")),
+    )
+    op.create_table(
+        "sessions",
+        sa.Column("user_id", sa.String(length=256), nullable=False),
+        sa.Column("session_id", sa.String(length=256), nullable=False),
+        sa.Column("refresh_hash", sa.String(length=64), nullable=False),
+        sa.Column("created_at", sa.String(length=32), nullable=False),
+        sa.Column("expires_at", sa.String(length=32), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["users.user_id"], name=op.f("fk_sessions_users"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("user_id", "session_id", name=op.f("pk_sessions")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(op.f("ix_sessions_session_id"), "sessions", ["session_id"], unique=False)
+    op.create_table(
+        "threads",
+        sa.Column("user_id", sa.String(length=256), nullable=False),
+        sa.Column("thread_id", sa.String(length=256), nullable=False),
+        sa.Column("title", sa.String(length=200), nullable=True),
+        sa.Column("created_at", sa.String(length=32), nullable=False),
+        sa.Column("updated_at", sa.String(length=32), nullable=False),
+        sa.Column("last_seq", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["users.user_id"], name=op.f("fk_threads_users"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("user_id", "thread_id", name=op.f("pk_threads")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        op.f("ix_threads_user_id_created_at_thread_id"), "threads", ["user_id", "created_at", "thread_id"], unique=False
+    )
+    op.create_table(
+        "usage_uploads",
+        sa.Column("user_id", sa.String(length=256), nullable=False),
+        sa.Column("upload_id", sa.String(length=256), nullable=False),
+        sa.Column("created_at", sa.String(length=32), nullable=False),
+        sa.Column(
+            "completed_at",
+            sa.String(length=32),
+            nullable=True,
+            comment="its records are seen from then on, all at once",
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.user_id"], name=op.f("fk_usage_uploads_users"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("user_id", "upload_id", name=op.f("pk_usage_uploads")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "events",
+        sa.Column("user_id", sa.String(length=256), nullable=False),
+        sa.Column("thread_id", sa.String(length=256), nullable=False),
+        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("type", sa.String(length=32), nullable=False),
+        sa.Column("run_id", sa.String(length=256), nullable=False),
+        sa.Column("request_id", sa.String(length=256), nullable=False),
+        sa.Column("parent_request_id", sa.String(length=256), nullable=True),
+        sa.Column("agent", sa.String(length=64), nullable=True),
+        sa.Column("timestamp", sa.String(length=32), nullable=False),
+        sa.Column("data", sa.Text(), nullable=False),
+        sa.Column("final", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["user_id", "thread_id"],
+            ["threads.user_id", "threads.thread_id"],
+            name=op.f("fk_events_threads"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("user_id", "thread_id", "seq", name=op.f("pk_events")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "runs",
+        sa.Column("user_id", sa.String(length=256), nullable=False),
+        sa.Column("run_id", sa.String(length=256), nullable=False),
+        sa.Column("thread_id", sa.String(length=256), nullable=False),
+        sa.Column("request_id", sa.String(length=256), nullable=False),
+        sa.Column("client_message_id", sa.String(length=256), nullable=False),
+        sa.Column(
+            "message_scope",
+            sa.String(length=256),
+            nullable=False,
+            comment="the thread the client named, or empty: where client_message_id makes a resent message the same one",
+        ),
+        sa.Column("message", sa.Text(), nullable=False),
+        sa.Column("message_seq", sa.Integer(), nullable=False),
+        sa.Column("agent", sa.String(length=64), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False, comment="raised by each claim: the fencing token"),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.String(length=32), nullable=False),
+        sa.Column("deadline", sa.String(length=32), nullable=False),
+        sa.Column("started_at", sa.String(length=32), nullable=True),
+        sa.Column("finished_at", sa.String(length=32), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["user_id", "thread_id"],
+            ["threads.user_id", "threads.thread_id"],
+            name=op.f("fk_runs_threads"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("user_id", "run_id", name=op.f("pk_runs")),
+        sa.UniqueConstraint(
+            "user_id",
+            "message_scope",
+            "client_message_id",
+            name=op.f("uq_runs_user_id_message_scope_client_message_id"),
+        ),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "ix_runs_unfinished", "runs", ["created_at"], unique=False, sqlite_where=sa.text("finished_at IS NULL")
+    )
+    op.create_index(op.f("ix_runs_user_id_thread_id_status"), "runs", ["user_id", "thread_id", "status"], unique=False)
+    op.create_table(
+        "usage_records",
+        sa.Column("user_id", sa.String(length=256), nullable=False),
+        sa.Column("upload_id", sa.String(length=256), nullable=False),
+        sa.Column("line", sa.Integer(), nullable=False),
+        sa.Column("timestamp", sa.String(length=32), nullable=False),
+        sa.Column("request_id", sa.String(length=256), nullable=False),
+        sa.Column("model", sa.String(length=256), nullable=False),
+        sa.Column("operation", sa.String(length=256), nullable=False),
+        sa.Column("prompt_fingerprint", sa.String(length=256), nullable=False),
+        sa.Column("input_tokens", sa.Integer(), nullable=False),
+        sa.Column("output_tokens", sa.Integer(), nullable=False),
+        sa.Column("cost_usd", sa.String(length=64), nullable=False),
+        sa.Column("latency_ms", sa.Float(), nullable=False),
+        sa.Column("deferrable", sa.Boolean(), nullable=False),
+        sa.Column("label", sa.String(length=200), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["user_id", "upload_id"],
+            ["usage_uploads.user_id", "usage_uploads.upload_id"],
+            name=op.f("fk_usage_records_usage_uploads"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("user_id", "upload_id", "line", name=op.f("pk_usage_records")),
+        sqlite_with_rowid=False,
+    )

@@ -1,0 +1,61 @@
+"""The log of one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from netra_backend.app.db.engine import Database
+from netra_backend.app.db.tables import events, threads
+from netra_backend.app.services.agent_events import LogEntry
+from netra_backend.app.services.refusals import NotFoundError
+from netra_backend.app.services.user_execution_context import UserExecutionContext
+
+from .repository import Repository
+
+
+def to_entry(row: Row[Any]) -> LogEntry:
+    """The entry of a row of `select(events)`."""
+    return LogEntry(**row._mapping)
+
+
+class EventLog(Repository):
+    """Reads the log of the context's thread; the writing is the ledger's."""
+
+    def __init__(self, context: UserExecutionContext, database: Database) -> None:
+        super().__init__(context, database)
+        self._thread_id = context.thread_id
+
+    async def read(self, after_seq: int, limit: int) -> Sequence[LogEntry]:
+        """A stretch of the log.
+
+        Args:
+            after_seq: the entries after this one; 0 from the beginning.
+            limit: at most so many.
+
+        Returns:
+            The entries in order; none when there are no later ones yet.
+
+        Raises:
+            NotFoundError: the user has no such thread.
+        """
+        statement = (
+            select(events)
+            .where(self._own(events), events.c.thread_id == self._thread_id, events.c.seq > after_seq)
+            .order_by(events.c.seq)
+            .limit(limit)
+        )
+        exists = select(threads.c.thread_id).where(self._own(threads), threads.c.thread_id == self._thread_id)
+
+        def work(connection: Connection) -> list[LogEntry] | None:
+            entries = [to_entry(row) for row in connection.execute(statement)]
+            if not entries and connection.execute(exists).one_or_none() is None:
+                return None
+            return entries
+
+        entries = await self._database.read(work)
+        if entries is None:
+            raise NotFoundError
+        return entries

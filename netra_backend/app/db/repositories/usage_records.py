@@ -1,0 +1,145 @@
+"""The usage records of a user."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
+from typing import Any, Final
+from uuid import uuid4
+
+from sqlalchemy import Connection, Select, delete, func, insert, select, tuple_, update
+
+from netra_backend.app.db.tables import usage_records, usage_uploads
+from netra_backend.app.services.refusals import LimitExceededError
+from netra_backend.app.services.usage_record import UsageRecord
+
+from .repository import Repository, decode_cursor, encode_cursor
+
+CHUNK: Final = 1_000
+"""Rows in one command: a large upload goes in several, so that other users' commits go between them."""
+
+_FIELDS: Final = tuple(field.name for field in fields(UsageRecord))
+_COLUMNS: Final = tuple(usage_records.c[name] for name in _FIELDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """What an upload has stored."""
+
+    upload_id: str
+    accepted: int
+
+
+class UsageRecordRepository(Repository):
+    """Reads, adds and erases the usage records of the context's user."""
+
+    def _seen(self, *columns: Any) -> Select[Any]:
+        """A selection of the user's records whose upload is complete."""
+        completed = (
+            (usage_uploads.c.user_id == usage_records.c.user_id)
+            & (usage_uploads.c.upload_id == usage_records.c.upload_id)
+            & usage_uploads.c.completed_at.is_not(None)
+        )
+        return select(*columns).select_from(usage_records.join(usage_uploads, completed)).where(self._own(usage_records))
+
+    async def all(self) -> list[UsageRecord]:
+        """All records, in the order of their time."""
+        statement = self._seen(*_COLUMNS).order_by(
+            usage_records.c.timestamp, usage_records.c.request_id, usage_records.c.upload_id, usage_records.c.line
+        )
+
+        def work(connection: Connection) -> list[UsageRecord]:
+            return [UsageRecord(**dict(zip(_FIELDS, row, strict=True))) for row in connection.execute(statement)]
+
+        return await self._database.read(work)
+
+    async def page(self, *, limit: int, cursor: str | None) -> tuple[list[UsageRecord], str | None]:
+        """A page of the records, in the order of their uploads' ids and lines, and the cursor of the next page."""
+        place = (usage_records.c.upload_id, usage_records.c.line)
+        statement = self._seen(*place, *_COLUMNS)
+        if cursor is not None:
+            statement = statement.where(tuple_(*place) > decode_cursor(cursor, str, int))
+        statement = statement.order_by(*place).limit(limit + 1)
+        rows = await self._database.read(lambda connection: connection.execute(statement).all())
+        page = [UsageRecord(**dict(zip(_FIELDS, row[2:], strict=True))) for row in rows[:limit]]
+        return page, encode_cursor(*rows[limit - 1][:2]) if len(rows) > limit else None
+
+    async def add(self, records: Iterable[tuple[int, UsageRecord]], *, most: int) -> Upload:
+        """Store the records of one upload: all of them, seen from one moment on, or none.
+
+        Args:
+            records: with the line of the file that each stood on; read in threads, a chunk at a time; what it raises
+                is passed on, and nothing is kept.
+            most: how many records the user may have in all.
+
+        Returns:
+            The upload.
+
+        Raises:
+            LimitExceededError: the user would have more than `most`; nothing is kept.
+        """
+        upload_id = str(uuid4())
+        rows = iter(records)
+        accepted = 0
+        is_last = False
+        try:
+            while not is_last:
+                chunk = await asyncio.to_thread(list, islice(rows, CHUNK))
+                is_last = len(chunk) < CHUNK
+                is_first = accepted == 0
+                accepted += len(chunk)
+                store = partial(self._insert, upload_id, chunk, is_first=is_first, is_last=is_last, most=most)
+                await self._database.writer.run(store)
+        except BaseException:
+            if accepted:  # an earlier chunk may stand; it was never seen and never will be
+                self._database.writer.run(lambda connection: self._forget(connection, upload_id))
+            raise
+        return Upload(upload_id, accepted)
+
+    def _insert(
+        self,
+        upload_id: str,
+        chunk: list[tuple[int, UsageRecord]],
+        connection: Connection,
+        *,
+        is_first: bool,
+        is_last: bool,
+        most: int,
+    ) -> None:
+        now = datetime.now(UTC)
+        of_upload = {"user_id": self._user_id, "upload_id": upload_id}
+        if is_first:
+            connection.execute(insert(usage_uploads).values(**of_upload, created_at=now, completed_at=None))
+        if chunk:
+            rows = [
+                {**of_upload, "line": line, **{name: getattr(record, name) for name in _FIELDS}}
+                for line, record in chunk
+            ]
+            connection.execute(insert(usage_records), rows)
+        if is_last:
+            count = select(func.count()).select_from(usage_records).where(self._own(usage_records))
+            if connection.execute(count).scalar_one() > most:
+                raise LimitExceededError(f"you may keep at most {most} usage records; delete the old ones first")
+            complete = update(usage_uploads).where(
+                self._own(usage_uploads), usage_uploads.c.upload_id == upload_id
+            )
+            connection.execute(complete.values(completed_at=now))
+
+    def _forget(self, connection: Connection, upload_id: str) -> None:
+        connection.execute(delete(usage_uploads).where(self._own(usage_uploads), usage_uploads.c.upload_id == upload_id))
+
+    async def erase(self) -> int:
+        """Erase all records; says how many there were."""
+        count = self._seen(func.count())
+        erase = delete(usage_uploads).where(self._own(usage_uploads), usage_uploads.c.completed_at.is_not(None))
+
+        def work(connection: Connection) -> int:
+            erased: int = connection.execute(count).scalar_one()
+            connection.execute(erase)
+            return erased
+
+        return await self._database.writer.run(work)

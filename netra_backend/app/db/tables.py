@@ -1,0 +1,188 @@
+"""The tables. Every row that belongs to a user has the user's id first in its primary key."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Dialect,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC time. SQLite keeps it as ISO 8601 text of one width, so that texts sort as times do."""
+
+    impl = String(32)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
+        return None if value is None else value.astimezone(UTC).isoformat(timespec="microseconds")
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        return None if value is None else datetime.fromisoformat(value)
+
+
+class ExactDecimal(TypeDecorator[Decimal]):
+    """A decimal number, exact; SQLite's own numbers are binary floats, so it is kept as text."""
+
+    impl = String(64)
+    cache_ok = True
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> str | None:
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
+        return None if value is None else Decimal(value)
+
+
+def _id(name: str, **options: Any) -> Column[str]:
+    return Column(name, String(256), nullable=False, **options)
+
+
+def _owner(*references: ForeignKey) -> Column[str]:
+    return Column("user_id", String(256), *references, primary_key=True)
+
+
+def _user() -> ForeignKey:
+    return ForeignKey("users.user_id", ondelete="CASCADE")
+
+
+users = Table(
+    "users",
+    metadata,
+    _id("user_id", primary_key=True),
+    Column("email", String(254), nullable=False, unique=True),
+    Column("password_hash", String(256), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    _owner(_user()),
+    _id("session_id", primary_key=True),
+    Column("refresh_hash", String(64), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Index(None, "session_id"),
+    sqlite_with_rowid=False,
+)
+
+threads = Table(
+    "threads",
+    metadata,
+    _owner(_user()),
+    _id("thread_id", primary_key=True),
+    Column("title", String(200)),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("last_seq", Integer, nullable=False, default=0),
+    Index(None, "user_id", "created_at", "thread_id"),
+    sqlite_with_rowid=False,
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    _owner(),
+    _id("run_id", primary_key=True),
+    _id("thread_id"),
+    _id("request_id"),
+    _id("client_message_id"),
+    Column(
+        "message_scope",
+        String(256),
+        nullable=False,
+        comment="the thread the client named, or empty: where client_message_id makes a resent message the same one",
+    ),
+    Column("message", Text, nullable=False),
+    Column("message_seq", Integer, nullable=False),
+    Column("agent", String(64), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("attempt", Integer, nullable=False, default=0, comment="raised by each claim: the fencing token"),
+    Column("error", Text),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("deadline", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    UniqueConstraint("user_id", "message_scope", "client_message_id"),
+    ForeignKeyConstraint(["user_id", "thread_id"], ["threads.user_id", "threads.thread_id"], ondelete="CASCADE"),
+    Index(None, "user_id", "thread_id", "status"),
+    sqlite_with_rowid=False,
+)
+Index("ix_runs_unfinished", runs.c.created_at, sqlite_where=runs.c.finished_at.is_(None))
+
+events = Table(
+    "events",
+    metadata,
+    _owner(),
+    _id("thread_id", primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("type", String(32), nullable=False),
+    _id("run_id"),
+    _id("request_id"),
+    Column("parent_request_id", String(256)),
+    Column("agent", String(64)),
+    Column("timestamp", UtcDateTime, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("final", Boolean, nullable=False),
+    ForeignKeyConstraint(["user_id", "thread_id"], ["threads.user_id", "threads.thread_id"], ondelete="CASCADE"),
+    sqlite_with_rowid=False,
+)
+
+usage_uploads = Table(
+    "usage_uploads",
+    metadata,
+    _owner(_user()),
+    _id("upload_id", primary_key=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("completed_at", UtcDateTime, comment="its records are seen from then on, all at once"),
+    sqlite_with_rowid=False,
+)
+
+usage_records = Table(
+    "usage_records",
+    metadata,
+    _owner(),
+    _id("upload_id", primary_key=True),
+    Column("line", Integer, primary_key=True),
+    Column("timestamp", UtcDateTime, nullable=False),
+    _id("request_id"),
+    _id("model"),
+    _id("operation"),
+    _id("prompt_fingerprint"),
+    Column("input_tokens", Integer, nullable=False),
+    Column("output_tokens", Integer, nullable=False),
+    Column("cost_usd", ExactDecimal, nullable=False),
+    Column("latency_ms", Float, nullable=False),
+    Column("deferrable", Boolean, nullable=False),
+    Column("label", String(200), nullable=False),
+    ForeignKeyConstraint(
+        ["user_id", "upload_id"], ["usage_uploads.user_id", "usage_uploads.upload_id"], ondelete="CASCADE"
+    ),
+    sqlite_with_rowid=False,
+)

@@ -1,0 +1,179 @@
+"""The group-commit writer: while one transaction commits, everything that arrives forms the next.
+
+One thread owns the only connection that writes. Callers hand it commands; it takes all that wait, applies them in one
+transaction, commits once, and reports to the event loop in the order of the commands. An fsync is so paid once for
+many users instead of once for each event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError
+
+from .errors import StorageUnavailableError
+
+C = TypeVar("C", contravariant=True)
+R = TypeVar("R", covariant=True)
+T = TypeVar("T")
+
+MAX_BATCH = 1_000
+
+_logger = logging.getLogger(__name__)
+
+
+class BulkOperation(Protocol[C, R]):
+    """How all commands of one kind in a batch are applied together, in few statements."""
+
+    def __call__(self, connection: Connection, commands: Sequence[C]) -> Sequence[R | Exception]:
+        """Apply the commands in order.
+
+        Args:
+            connection: inside the batch's transaction.
+            commands: in the order in which they were submitted.
+
+        Returns:
+            For each command its result, or the exception that refuses it alone; a refused one has written nothing.
+
+        Raises:
+            Exception: the database refused a statement: everything is rolled back and each command of the batch is
+                applied again by itself, so that the faulty one fails alone.
+        """
+
+
+@dataclass(slots=True)
+class _Pending(Generic[T]):
+    operation: BulkOperation[Any, T]
+    command: Any
+    future: asyncio.Future[T]
+    on_commit: Callable[[T], None] | None
+    outcome: T | Exception | None = None
+
+
+class GroupCommitWriter:
+    """Writes for the whole process, many commands to a commit.
+
+    Args:
+        engine: of the connection that writes.
+        observe: told of each commit the number of its commands and the seconds it took.
+    """
+
+    def __init__(self, engine: Engine, observe: Callable[[int, float], None] | None = None) -> None:
+        self._engine = engine
+        self.observe = observe
+        self._lock = threading.Condition()
+        self._waiting: list[_Pending[Any]] = []
+        self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def submit(
+        self,
+        operation: BulkOperation[C, T],
+        command: C,
+        on_commit: Callable[[T], None] | None = None,
+    ) -> asyncio.Future[T]:
+        """Hand in a command; called on the event loop.
+
+        Args:
+            operation: applies it, together with the others of its kind that wait.
+            command: what is to be done.
+            on_commit: called on the loop with the result once it is on disk, before the future wakes anybody, and in
+                the order of the commands: what must follow the commit in order belongs here.
+
+        Returns:
+            A future of the result. It fails with what `operation` refused the command with, or with
+            StorageUnavailableError when the database cannot be written now. Cancelling it does not recall the command.
+        """
+        if self._closed:
+            raise StorageUnavailableError("the server is shutting down")
+        loop = self._loop or self._start()
+        pending = _Pending(operation, command, loop.create_future(), on_commit)
+        with self._lock:
+            self._waiting.append(pending)
+            self._lock.notify()
+        return pending.future
+
+    def run(self, work: Callable[[Connection], T]) -> asyncio.Future[T]:
+        """Run `work` in a transaction of the writer; otherwise as `submit`."""
+        return self.submit(_run_each, work)
+
+    def _start(self) -> asyncio.AbstractEventLoop:
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._work, name="netra-writer", daemon=True)
+        self._thread.start()
+        return self._loop
+
+    async def close(self) -> None:
+        """Commit what was submitted, then end the thread."""
+        with self._lock:
+            self._closed = True
+            self._lock.notify()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
+
+    def _work(self) -> None:
+        assert self._loop is not None
+        while batch := self._take():
+            started = self._loop.time()
+            self._apply(batch)
+            if self.observe:
+                self.observe(len(batch), self._loop.time() - started)
+            self._loop.call_soon_threadsafe(_settle, batch)
+
+    def _take(self) -> list[_Pending[Any]]:
+        with self._lock:
+            while not self._waiting and not self._closed:
+                self._lock.wait()
+            batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+            return batch
+
+    def _apply(self, batch: list[_Pending[Any]]) -> None:
+        try:
+            self._commit(batch)
+        except OperationalError as error:  # the whole database's fault: a full disk refuses each command alike
+            refusal = StorageUnavailableError(str(error.orig))
+            _logger.error("commit failed: %s", refusal)
+            for pending in batch:
+                pending.outcome = refusal
+        except Exception as error:  # one command's fault, whatever it raised: the others must not share its fate
+            if len(batch) == 1:
+                batch[0].outcome = error
+                return
+            for pending in batch:
+                self._apply([pending])
+
+    def _commit(self, batch: list[_Pending[Any]]) -> None:
+        by_operation: dict[BulkOperation[Any, Any], list[_Pending[Any]]] = {}
+        for pending in batch:
+            by_operation.setdefault(pending.operation, []).append(pending)
+        with self._engine.begin() as connection:
+            for operation, group in by_operation.items():
+                outcomes = operation(connection, [pending.command for pending in group])
+                for pending, outcome in zip(group, outcomes, strict=True):
+                    pending.outcome = outcome
+
+
+def _run_each(connection: Connection, commands: Sequence[Callable[[Connection], T]]) -> list[T | Exception]:
+    return [work(connection) for work in commands]
+
+
+def _settle(batch: list[_Pending[Any]]) -> None:
+    for pending in batch:
+        outcome = pending.outcome
+        if isinstance(outcome, Exception):
+            if not pending.future.cancelled():
+                pending.future.set_exception(outcome)
+                # Whoever wanted to know is told by the await; nobody may be left to look, after a disconnect.
+                pending.future.exception()
+            continue
+        if pending.on_commit is not None:
+            pending.on_commit(outcome)
+        if not pending.future.cancelled():
+            pending.future.set_result(outcome)

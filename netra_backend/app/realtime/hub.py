@@ -1,0 +1,119 @@
+"""The hub: who watches which thread in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Final
+
+from netra_backend.app.services.agent_events import LogEntry
+from netra_backend.app.services.ports import LogReader
+
+from .messages import event_frame, frame
+
+MAX_HELD: Final = 1_000
+PAGE: Final = 200
+
+ThreadKey = tuple[str, str]
+"""(user_id, thread_id)."""
+
+
+class Subscription:
+    """One reader of one thread: every entry after a seq, once, in order.
+
+    It begins by holding what arrives, while its reader catches up from the log; then it passes on live.
+
+    Args:
+        key: whose and which thread.
+        deliver: takes the frame of an entry, or of a delta; must not block.
+    """
+
+    def __init__(self, key: ThreadKey, deliver: Callable[[str], None]) -> None:
+        self.key = key
+        self._deliver = deliver
+        self._cursor = 0
+        self._held: list[tuple[int, str]] | None = []
+        self._lost_held = False
+
+    def offer(self, seq: int, text: str) -> None:
+        """An entry has been committed."""
+        if self._held is None:
+            if seq > self._cursor:
+                self._cursor = seq
+                self._deliver(text)
+        elif len(self._held) < MAX_HELD:
+            self._held.append((seq, text))
+        else:  # the log has them all; reading on costs less than keeping them
+            self._held.clear()
+            self._lost_held = True
+
+    def offer_delta(self, text: str) -> None:
+        """A piece of streamed text; whoever is catching up misses it."""
+        if self._held is None:
+            self._deliver(text)
+
+    def go_live(self, after_seq: int) -> None:
+        """Pass on what was held beyond `after_seq`, and everything from now on."""
+        held, self._held = self._held or [], None
+        self._cursor = max(self._cursor, after_seq)
+        for seq, text in held:
+            self.offer(seq, text)
+
+    async def catch_up(self, log: LogReader, after_seq: int, send: Callable[[str], object]) -> None:
+        """Replay the log after a seq, then go live.
+
+        Args:
+            log: of this thread.
+            after_seq: the last entry that the reader has.
+            send: an async function that takes a frame and waits while the reader is slow.
+
+        Raises:
+            NotFoundError: the user has no such thread.
+        """
+        while True:
+            self._lost_held = False
+            entries = await log.read(after_seq, PAGE)
+            for entry in entries:
+                await send(event_frame(entry))  # type: ignore[misc]
+                after_seq = entry.seq
+            if len(entries) < PAGE and not self._lost_held:
+                self.go_live(after_seq)
+                return
+
+
+class Hub:
+    """Passes committed entries to the subscriptions of their thread."""
+
+    def __init__(self) -> None:
+        self._subscriptions: dict[ThreadKey, list[Subscription]] = {}
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """Let a reader hear of its thread from now on."""
+        self._subscriptions.setdefault(subscription.key, []).append(subscription)
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Let a reader hear no more."""
+        remaining = self._subscriptions.get(subscription.key, [])
+        if subscription in remaining:
+            remaining.remove(subscription)
+            if not remaining:
+                del self._subscriptions[subscription.key]
+
+    def publish(self, entries: Sequence[LogEntry]) -> None:
+        """Entries have been committed, in this order."""
+        for key, group in groupby(entries, key=lambda entry: (entry.user_id, entry.thread_id)):
+            subscriptions = self._subscriptions.get(key)
+            if not subscriptions:
+                continue
+            for entry in group:
+                text = event_frame(entry)
+                for subscription in tuple(subscriptions):
+                    subscription.offer(entry.seq, text)
+
+    def publish_delta(self, user_id: str, thread_id: str, run_id: str, text: str) -> None:
+        """A piece of streamed text for whoever watches the thread now."""
+        subscriptions = self._subscriptions.get((user_id, thread_id))
+        if subscriptions:
+            delta = frame("agent_delta", thread_id=thread_id, run_id=run_id, text=text)
+            for subscription in tuple(subscriptions):
+                subscription.offer_delta(delta)

@@ -1,0 +1,433 @@
+"""The ledger: every step of a run and every entry of a thread's log, written together or not at all.
+
+The group-commit writer hands it all commands that wait. It loads the rows they speak of, folds the commands over them
+in order, each accepted or refused by the state the ones before it have left, and flushes the result in few statements.
+`seq` is given here, inside the commit, so that a thread's log has no hole and no two entries of one number.
+"""
+
+from __future__ import annotations
+
+from asyncio import Future
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Final, assert_never
+
+import orjson
+from sqlalchemy import Connection, bindparam, insert, select, tuple_, update
+
+from netra_backend.app.db.engine import Database
+from netra_backend.app.db.tables import events, runs, threads
+from netra_backend.app.services.agent_events import AgentEvent, EventType, LogEntry
+from netra_backend.app.services.refusals import (
+    MessageReusedError,
+    NotFoundError,
+    RefusedError,
+    StaleRunError,
+    ThreadBusyError,
+)
+from netra_backend.app.services.run_state import STEPS, UNFINISHED, RunStatus
+from netra_backend.app.services.submission import IfBusy
+from netra_backend.app.services.user_execution_context import UserExecutionContext
+
+from .run_record import RunRecord
+
+TITLE_CHARACTERS: Final = 80
+
+Key = tuple[str, str]
+"""(user_id, run_id) or (user_id, thread_id)."""
+
+_UPDATE_RUN: Final = (
+    update(runs)
+    .where(runs.c.user_id == bindparam("of_user"), runs.c.run_id == bindparam("of_run"))
+    .where(runs.c.status == bindparam("from_status"), runs.c.attempt == bindparam("from_attempt"))
+    .values({column: bindparam(column) for column in ("status", "attempt", "error", "started_at", "finished_at")})
+)
+_UPDATE_THREAD: Final = (
+    update(threads)
+    .where(threads.c.user_id == bindparam("of_user"), threads.c.thread_id == bindparam("of_thread"))
+    .values(updated_at=bindparam("updated_at"), last_seq=bindparam("last_seq"))
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitMessage:
+    """Store a user's message and its queued run.
+
+    Attributes:
+        context: names the user, the thread (made when new), and the new run and request.
+        text: the message.
+        client_message_id: the client's own id of the message: the same one again is the same message.
+        names_thread: whether the client named the thread; else the id counts among the user's new threads.
+        if_busy: what to do while the thread has an unfinished run.
+        agent: the name of the agent that shall answer.
+        deadline: when the run is given up, aware UTC.
+    """
+
+    context: UserExecutionContext
+    text: str
+    client_message_id: str
+    names_thread: bool
+    if_busy: IfBusy
+    agent: str
+    deadline: datetime
+
+    @property
+    def scope(self) -> str:
+        """Where `client_message_id` is unique: the thread, or the user's threads that the server named."""
+        return self.context.thread_id if self.names_thread else ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRun:
+    """Begin a queued run: its attempt is raised and `agent_started` logged."""
+
+    user_id: str
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AppendEvents:
+    """Log events of a running run, and end it when the last one is final.
+
+    Attributes:
+        run: as claimed; its attempt is the fencing token.
+        events: in order.
+        outcome: the final status that the last event brings; None while the run goes on.
+        error: why the run failed.
+    """
+
+    run: RunRecord
+    events: tuple[AgentEvent, ...]
+    outcome: RunStatus | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRun:
+    """End an unfinished run as cancelled; one that has ended stays as it is."""
+
+    user_id: str
+    run_id: str
+    reason: str
+
+
+Command = SubmitMessage | ClaimRun | AppendEvents | CancelRun
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a command has written.
+
+    Attributes:
+        run: as it now stands.
+        entries: the log entries, with their seq.
+        repeated: whether a message was stored before, so that nothing was written.
+        interrupted: the ids of the runs that a message has cancelled.
+    """
+
+    run: RunRecord
+    entries: tuple[LogEntry, ...]
+    repeated: bool = False
+    interrupted: tuple[str, ...] = ()
+
+
+class Ledger:
+    """Writes runs and logs through the group-commit writer.
+
+    Args:
+        database: where they are.
+        publish: told of the committed entries, on the event loop, in the order of the commits.
+    """
+
+    def __init__(self, database: Database, publish: Callable[[Sequence[LogEntry]], None]) -> None:
+        self._writer = database.writer
+        self._publish = publish
+
+    def write(self, command: Command, on_commit: Callable[[Written], None] | None = None) -> Future[Written]:
+        """Hand in a command; the future fails with a RefusedError or a StorageUnavailableError.
+
+        Args:
+            command: what is to be done.
+            on_commit: called after the commit, before its entries are published.
+        """
+
+        def committed(written: Written) -> None:
+            if on_commit is not None:
+                on_commit(written)
+            if written.entries:
+                self._publish(written.entries)
+
+        return self._writer.submit(apply_commands, command, committed)
+
+
+def apply_commands(connection: Connection, commands: Sequence[Command]) -> list[Written | Exception]:
+    """Apply commands in order, inside the caller's transaction; see `BulkOperation`."""
+    fold = _Fold(connection, commands)
+    outcomes = [fold.apply(command) for command in commands]
+    fold.flush()
+    return outcomes
+
+
+class _Fold:
+    """The rows that a batch of commands speaks of, and what the commands make of them."""
+
+    def __init__(self, connection: Connection, commands: Sequence[Command]) -> None:
+        self._connection = connection
+        self._now = datetime.now(UTC)
+        self._runs: dict[Key, RunRecord] = {}
+        self._stored: dict[Key, RunRecord] = {}
+        self._by_message: dict[tuple[str, str, str], RunRecord] = {}
+        self._last_seq: dict[Key, int] = {}
+        self._stored_threads: dict[Key, int] = {}
+        self._titles: dict[Key, str] = {}
+        self._entries: list[LogEntry] = []
+        self._load(commands)
+
+    def _load(self, commands: Sequence[Command]) -> None:
+        messages: set[tuple[str, str, str]] = set()
+        named_runs: set[Key] = set()
+        busy_threads: set[Key] = set()
+        named_threads: set[Key] = set()
+        for command in commands:
+            match command:
+                case SubmitMessage(context=context):
+                    messages.add((context.user_id, command.scope, command.client_message_id))
+                    named_threads.add((context.user_id, context.thread_id))
+                    if command.if_busy is not IfBusy.ENQUEUE:
+                        busy_threads.add((context.user_id, context.thread_id))
+                case AppendEvents(run=run):
+                    named_runs.add((run.user_id, run.run_id))
+                case ClaimRun() | CancelRun():
+                    named_runs.add((command.user_id, command.run_id))
+        self._load_runs(tuple_(runs.c.user_id, runs.c.run_id).in_(named_runs), named_runs)
+        self._load_runs(tuple_(runs.c.user_id, runs.c.message_scope, runs.c.client_message_id).in_(messages), messages)
+        busy = tuple_(runs.c.user_id, runs.c.thread_id).in_(busy_threads) & runs.c.status.in_(UNFINISHED)
+        self._load_runs(busy, busy_threads)
+        self._stored = dict(self._runs)
+        named_threads.update((run.user_id, run.thread_id) for run in self._runs.values())
+        self._load_threads(named_threads)
+
+    def _load_runs(self, criterion: Any, keys: Iterable[object]) -> None:
+        if not keys:
+            return
+        for row in self._connection.execute(select(runs).where(criterion).with_for_update()):
+            run = RunRecord.from_row(row)
+            self._runs[run.user_id, run.run_id] = run
+            self._by_message[run.user_id, run.message_scope, run.client_message_id] = run
+
+    def _load_threads(self, keys: Iterable[Key]) -> None:
+        criterion = tuple_(threads.c.user_id, threads.c.thread_id).in_(keys)
+        statement = select(threads.c.user_id, threads.c.thread_id, threads.c.last_seq).where(criterion)
+        for user_id, thread_id, last_seq in self._connection.execute(statement.with_for_update()):
+            self._last_seq[user_id, thread_id] = last_seq
+        self._stored_threads = dict(self._last_seq)
+
+    def apply(self, command: Command) -> Written | Exception:
+        """The command's result by the state the ones before it have left."""
+        try:
+            match command:
+                case SubmitMessage():
+                    return self._submit(command)
+                case ClaimRun():
+                    return self._claim(command)
+                case AppendEvents():
+                    return self._append(command)
+                case CancelRun():
+                    return self._cancel(command)
+                case _ as never:
+                    assert_never(never)
+        except RefusedError as refusal:
+            return refusal
+
+    def _submit(self, command: SubmitMessage) -> Written:
+        context = command.context
+        message_key = (context.user_id, command.scope, command.client_message_id)
+        if stored := self._by_message.get(message_key):
+            if stored.message != command.text:
+                raise MessageReusedError(
+                    f"client_message_id {command.client_message_id!r} was already used for another text; "
+                    "send a new message under a new id"
+                )
+            return Written(stored, (), repeated=True)
+        thread_key = (context.user_id, context.thread_id)
+        interrupted = self._make_way(thread_key, command.if_busy)
+        if thread_key not in self._last_seq:
+            self._last_seq[thread_key] = 0
+            self._titles[thread_key] = " ".join(command.text.split())[:TITLE_CHARACTERS]
+        run = RunRecord(
+            user_id=context.user_id,
+            run_id=context.run_id,
+            thread_id=context.thread_id,
+            request_id=context.request_id,
+            client_message_id=command.client_message_id,
+            message_scope=command.scope,
+            message=command.text,
+            message_seq=self._last_seq[thread_key] + 1,
+            agent=command.agent,
+            status=RunStatus.QUEUED,
+            attempt=0,
+            error=None,
+            created_at=self._now,
+            deadline=command.deadline,
+            started_at=None,
+            finished_at=None,
+        )
+        self._runs[run.user_id, run.run_id] = run
+        self._by_message[message_key] = run
+        data = {"text": command.text, "client_message_id": command.client_message_id}
+        entry = self._log(run, EventType.USER_MESSAGE, data, agent=None)
+        cancelled = tuple(cancellation for _, cancellation in interrupted)
+        return Written(run, (*cancelled, entry), interrupted=tuple(run_id for run_id, _ in interrupted))
+
+    def _make_way(self, thread_key: Key, if_busy: IfBusy) -> list[tuple[str, LogEntry]]:
+        if if_busy is IfBusy.ENQUEUE:
+            return []
+        unfinished = [
+            run
+            for run in self._runs.values()
+            if (run.user_id, run.thread_id) == thread_key and not run.status.is_final
+        ]
+        if unfinished and if_busy is IfBusy.REJECT:
+            raise ThreadBusyError(
+                "the thread has an unfinished run; wait for it, cancel it, or send with if_busy 'enqueue'"
+            )
+        return [(run.run_id, self._end_as_cancelled(run, "interrupted by a newer message")) for run in unfinished]
+
+    def _claim(self, command: ClaimRun) -> Written:
+        run = self._step(self._run(command.user_id, command.run_id), RunStatus.RUNNING)
+        entry = self._log(run, EventType.AGENT_STARTED, {"attempt": run.attempt}, agent=run.agent)
+        return Written(run, (entry,))
+
+    def _append(self, command: AppendEvents) -> Written:
+        run = self._run(command.run.user_id, command.run.run_id)
+        if run.status is not RunStatus.RUNNING or run.attempt != command.run.attempt:
+            raise StaleRunError(
+                f"run {run.run_id} is {run.status} in attempt {run.attempt}; "
+                f"attempt {command.run.attempt} may not write to it"
+            )
+        for event in command.events:
+            context = event.context
+            if (context.user_id, context.thread_id, context.run_id) != (run.user_id, run.thread_id, run.run_id):
+                raise StaleRunError(f"an event of another run was emitted into run {run.run_id}")
+        if command.outcome is not None:
+            run = self._step(run, command.outcome, command.error)
+        return Written(run, tuple(self._log_event(event) for event in command.events))
+
+    def _cancel(self, command: CancelRun) -> Written:
+        run = self._run(command.user_id, command.run_id)
+        if run.status.is_final:
+            return Written(run, ())
+        entry = self._end_as_cancelled(run, command.reason)
+        return Written(self._runs[run.user_id, run.run_id], (entry,))
+
+    def _end_as_cancelled(self, run: RunRecord, reason: str) -> LogEntry:
+        run = self._step(run, RunStatus.CANCELLED)
+        return self._log(run, EventType.RUN_CANCELLED, {"reason": reason}, agent=run.agent, final=True)
+
+    def _run(self, user_id: str, run_id: str) -> RunRecord:
+        run = self._runs.get((user_id, run_id))
+        if run is None:
+            raise NotFoundError
+        return run
+
+    def _step(self, run: RunRecord, status: RunStatus, error: str | None = None) -> RunRecord:
+        if status not in STEPS[run.status]:
+            raise StaleRunError(f"run {run.run_id} is {run.status} and cannot become {status}")
+        if status is RunStatus.RUNNING:
+            changed = replace(run, status=status, attempt=run.attempt + 1, started_at=self._now)
+        else:
+            changed = replace(run, status=status, error=error, finished_at=self._now)
+        self._runs[run.user_id, run.run_id] = changed
+        return changed
+
+    def _log(
+        self, run: RunRecord, type_: EventType, data: dict[str, Any], *, agent: str | None, final: bool = False
+    ) -> LogEntry:
+        text = orjson.dumps(data).decode()
+        seq = self._next_seq(run.user_id, run.thread_id)
+        return self._enter(
+            LogEntry(
+                run.user_id, run.thread_id, seq, type_, run.run_id, run.request_id, None, agent, self._now, text, final
+            )
+        )
+
+    def _log_event(self, event: AgentEvent) -> LogEntry:
+        context = event.context
+        return self._enter(
+            LogEntry(
+                context.user_id,
+                context.thread_id,
+                self._next_seq(context.user_id, context.thread_id),
+                event.type,
+                context.run_id,
+                context.request_id,
+                context.parent_request_id,
+                event.agent,
+                event.timestamp,
+                event.data,
+                event.final,
+            )
+        )
+
+    def _next_seq(self, user_id: str, thread_id: str) -> int:
+        seq = self._last_seq[user_id, thread_id] = self._last_seq[user_id, thread_id] + 1
+        return seq
+
+    def _enter(self, entry: LogEntry) -> LogEntry:
+        self._entries.append(entry)
+        return entry
+
+    def flush(self) -> None:
+        """Write what the commands have made, in one statement for each kind of row."""
+        self._flush_threads()
+        new = [asdict(run) for key, run in self._runs.items() if key not in self._stored]
+        if new:
+            self._connection.execute(insert(runs), new)
+        changed = [
+            {
+                "of_user": run.user_id,
+                "of_run": run.run_id,
+                "from_status": before.status,
+                "from_attempt": before.attempt,
+                "status": run.status,
+                "attempt": run.attempt,
+                "error": run.error,
+                "started_at": run.started_at,
+                "finished_at": run.finished_at,
+            }
+            for key, before in self._stored.items()
+            if (run := self._runs[key]) is not before
+        ]
+        if changed and self._connection.execute(_UPDATE_RUN, changed).rowcount != len(changed):
+            raise StaleRunError("a run has changed since it was read")
+        if self._entries:
+            self._connection.execute(insert(events), [_columns(entry) for entry in self._entries])
+
+    def _flush_threads(self) -> None:
+        new = []
+        grown = []
+        for (user_id, thread_id), last_seq in self._last_seq.items():
+            stored = self._stored_threads.get((user_id, thread_id))
+            if stored is None:
+                title = self._titles[user_id, thread_id]
+                new.append(
+                    {
+                        "user_id": user_id,
+                        "thread_id": thread_id,
+                        "title": title,
+                        "created_at": self._now,
+                        "updated_at": self._now,
+                        "last_seq": last_seq,
+                    }
+                )
+            elif last_seq != stored:
+                grown.append({"of_user": user_id, "of_thread": thread_id, "updated_at": self._now, "last_seq": last_seq})
+        if new:
+            self._connection.execute(insert(threads), new)
+        if grown:
+            self._connection.execute(_UPDATE_THREAD, grown)
+
+
+def _columns(entry: LogEntry) -> dict[str, Any]:
+    return {name: getattr(entry, name) for name in LogEntry.__slots__}

@@ -1,0 +1,142 @@
+"""The journal of one running run: its events on their way to the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from netra_backend.app.db.errors import StorageUnavailableError
+from netra_backend.app.services.agent_events import AgentEvent
+from netra_backend.app.services.run_state import RunStatus
+
+from .ledger import AppendEvents, Ledger, Written
+from .run_record import RunRecord
+
+RETRY_SECONDS = (0.05, 0.2, 1.0, 5.0)
+
+
+class RunJournal:
+    """Writes a run's events in order without making the agent wait for the disk.
+
+    What is taken in one turn of the event loop goes in one command; one command of a run is under way at a time, so
+    that a refused one can be repeated without changing the order. While the database cannot be written, events are
+    kept and tried again: a run that was accepted is not lost to a full disk.
+
+    Args:
+        ledger: writes.
+        run: as claimed.
+        publish_delta: shows streamed text to whoever watches.
+        max_uncommitted: how many events may wait for the disk before `append` makes the agent wait.
+        max_event_bytes: how large the data of one event may be.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        run: RunRecord,
+        publish_delta: Callable[[str, str, str, str], None],
+        *,
+        max_uncommitted: int,
+        max_event_bytes: int,
+    ) -> None:
+        self._ledger = ledger
+        self._run = run
+        self._publish_delta = publish_delta
+        self._max_uncommitted = max_uncommitted
+        self._max_event_bytes = max_event_bytes
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[AgentEvent] = []
+        self._under_way: AppendEvents | None = None
+        self._taken = 0
+        self._committed = 0
+        self._refusals = 0
+        self._outcome: RunStatus | None = None
+        self._error: str | None = None
+        self._failure: BaseException | None = None
+        self._sending = False
+        self._progress: list[asyncio.Future[None]] = []
+
+    async def append(self, event: AgentEvent) -> None:
+        """Take an event; see `Journal.append`."""
+        if len(event.data) > self._max_event_bytes:
+            raise ValueError(
+                f"{event.type} of {event.agent}: its data has {len(event.data)} characters, "
+                f"at most {self._max_event_bytes} are stored; return less, or a reference"
+            )
+        self._take(event)
+        while self._taken - self._committed > self._max_uncommitted:
+            await self._wait_for_progress()
+
+    async def flush(self) -> None:
+        """Wait for the disk; see `Journal.flush`."""
+        target = self._taken
+        while self._committed < target:
+            await self._wait_for_progress()
+
+    async def finish(self, event: AgentEvent, outcome: RunStatus, error: str | None = None) -> None:
+        """Take the last event; see `Journal.finish`."""
+        self._take(event)
+        self._outcome, self._error = outcome, error
+        await self.flush()
+
+    def delta(self, text: str) -> None:
+        """Show streamed text; see `Journal.delta`."""
+        self._publish_delta(self._run.user_id, self._run.thread_id, self._run.run_id, text)
+
+    def _take(self, event: AgentEvent) -> None:
+        if self._failure is not None:
+            raise self._failure
+        self._waiting.append(event)
+        self._taken += 1
+        if not self._sending:
+            self._sending = True
+            self._loop.call_soon(self._send)
+
+    def _send(self) -> None:
+        if self._under_way is None:
+            self._under_way = AppendEvents(self._run, tuple(self._waiting), self._outcome, self._error)
+            self._waiting.clear()
+        try:
+            future = self._ledger.write(self._under_way)
+        except StorageUnavailableError as error:
+            self._fail(error)  # the server is shutting down; the run is taken up at the next start
+            return
+        future.add_done_callback(self._sent)
+
+    def _sent(self, future: asyncio.Future[Written]) -> None:
+        assert self._under_way is not None
+        error = future.exception()
+        if isinstance(error, StorageUnavailableError):
+            delay = RETRY_SECONDS[min(self._refusals, len(RETRY_SECONDS) - 1)]
+            self._refusals += 1
+            self._loop.call_later(delay, self._send)
+            return
+        if error is not None:
+            self._fail(error)
+            return
+        self._refusals = 0
+        self._committed += len(self._under_way.events)
+        self._under_way = None
+        if self._waiting:
+            self._send()
+        else:
+            self._sending = False
+        self._wake()
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = error
+        self._wake()
+
+    def _wake(self) -> None:
+        for waiter in self._progress:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._progress.clear()
+
+    async def _wait_for_progress(self) -> None:
+        if self._failure is None:
+            waiter = self._loop.create_future()
+            self._progress.append(waiter)
+            await waiter
+        if self._failure is not None:
+            raise self._failure

@@ -1,0 +1,38 @@
+"""A run as it is stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Row
+
+from netra_backend.app.services.run_state import RunStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """One row of `runs`; the fields are its columns."""
+
+    user_id: str
+    run_id: str
+    thread_id: str
+    request_id: str
+    client_message_id: str
+    message_scope: str
+    message: str
+    message_seq: int
+    agent: str
+    status: RunStatus
+    attempt: int
+    error: str | None
+    created_at: datetime
+    deadline: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @classmethod
+    def from_row(cls, row: Row[tuple[object, ...]]) -> RunRecord:
+        """The record of a row of `select(runs)`."""
+        values = dict(row._mapping)
+        return cls(**{**values, "status": RunStatus(str(values["status"]))})  # type: ignore[arg-type]  # the columns are the fields

@@ -1,0 +1,137 @@
+"""What the layers ask of each other: the agents' side of a run, and the data it may reach."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
+
+from .agent_events import AgentEvent, LogEntry
+from .json_values import JsonValue
+from .principal import Principal
+from .run_state import RunStatus
+from .submission import Accepted, Submission
+from .usage_record import UsageRecord
+from .user_execution_context import UserExecutionContext
+
+
+class Emitter(Protocol):
+    """What an agent tells the world through; made for one agent of one run."""
+
+    async def thinking(self, text: str) -> None:
+        """Log an `agent_thinking`. Returns before it is on disk; delivery follows the commit."""
+
+    async def delta(self, text: str) -> None:
+        """Stream a piece of text to whoever watches now. Not in the log, never replayed."""
+
+    async def tool(
+        self,
+        name: str,
+        call: Callable[[], Awaitable[JsonValue]],
+        *,
+        arguments: Mapping[str, JsonValue] | None = None,
+        idempotent: bool = False,
+    ) -> JsonValue:
+        """Call a tool between its `tool_executing` and its `tool_completed`.
+
+        Args:
+            name: the tool's name.
+            call: does the work; starts only after `tool_executing` is committed.
+            arguments: what the log tells of the call.
+            idempotent: whether it may be repeated when a crash has hidden its outcome.
+
+        Returns:
+            What `call` returned.
+
+        Raises:
+            Exception: what `call` raised, after a `tool_completed` with status "error".
+        """
+
+    async def delegate(self, name: str, agent: Agent, message: str) -> JsonValue:
+        """Run a sub-agent under a child context, between its own started and completed events.
+
+        Args:
+            name: the sub-agent's name.
+            agent: built for this run.
+            message: what it is asked.
+
+        Returns:
+            What its `run` returned.
+
+        Raises:
+            Exception: what its `run` raised, after an `agent_failed` of the sub-agent.
+        """
+
+
+class Agent(Protocol):
+    """An agent: built afresh for each run, so whatever it keeps on itself is that run's."""
+
+    async def run(self, context: UserExecutionContext, message: str, emit: Emitter) -> JsonValue:
+        """Answer one message.
+
+        Args:
+            context: for whom the work is done.
+            message: the user's text, or what the delegating agent asks.
+            emit: where thinking, tools and sub-agents are told.
+
+        Returns:
+            The answer, a JSON value; it becomes `data.result` of `agent_completed`.
+        """
+
+
+AgentFactory = Callable[[], Agent]
+
+
+class UsageRecords(Protocol):
+    """Where an agent reads the usage records of the context's user, and of nobody else."""
+
+    async def load(self, context: UserExecutionContext) -> Sequence[UsageRecord]:
+        """All records of the user, in the order of their time."""
+
+
+class Journal(Protocol):
+    """Where a run's events are written, in order, under the attempt that claimed it."""
+
+    async def append(self, event: AgentEvent) -> None:
+        """Take an event; returns before it is on disk, unless too many of the run wait for theirs.
+
+        Raises:
+            StaleRunError: the run has ended or was taken over; whoever writes must stop.
+        """
+
+    async def flush(self) -> None:
+        """Wait until every event taken so far is on disk; raises as `append`."""
+
+    async def finish(self, event: AgentEvent, outcome: RunStatus, error: str | None = None) -> None:
+        """Take the run's last event, end the run with it, and wait until both are on disk; raises as `append`."""
+
+    def delta(self, text: str) -> None:
+        """Show a piece of text to whoever watches the run now."""
+
+
+Execute = Callable[[UserExecutionContext, str, str, Journal], Awaitable[None]]
+"""Does a claimed run: (context, the agent's name, the message, the journal). Ends it by `Journal.finish`."""
+
+
+class LogReader(Protocol):
+    """Reads the log of one thread of one user."""
+
+    async def read(self, after_seq: int, limit: int) -> Sequence[LogEntry]:
+        """Up to `limit` entries after a seq, in order."""
+
+
+class Desk(Protocol):
+    """What a connection asks of the rest of the server."""
+
+    async def authenticate(self, token: str) -> Principal:
+        """Who an access token proves; raises AuthenticationError."""
+
+    async def submit(
+        self, context: UserExecutionContext, submission: Submission, acknowledge: Callable[[Accepted], None]
+    ) -> Accepted:
+        """Store a message; `acknowledge` is called before any of its entries is delivered. Raises RefusedError."""
+
+    async def cancel(self, context: UserExecutionContext, run_id: str) -> RunStatus:
+        """End a run of the context's user; raises NotFoundError."""
+
+    def log(self, context: UserExecutionContext) -> LogReader:
+        """The log of the context's thread."""

@@ -1,0 +1,85 @@
+"""What Netra refuses, with the code a client can act on."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RefusedError(Exception):
+    """Raised when a request is understood and not done. The message is for the client and names no secret."""
+
+    code: ClassVar[str] = "refused"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class InvalidRequestError(RefusedError):
+    """Raised when a field of a request is not what it must be."""
+
+    code = "invalid_request"
+
+    def __init__(self, message: str, *, code: str = "invalid_request") -> None:
+        super().__init__(message)
+        self.code = code  # type: ignore[misc]  # narrower than the class's: which field or form it was
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restore_invalid_request, (self.message, self.code)
+
+
+def _restore_invalid_request(message: str, code: str) -> InvalidRequestError:
+    return InvalidRequestError(message, code=code)
+
+
+class NotFoundError(RefusedError):
+    """Raised when the user has no such thing: it does not exist, or it is another's, which is the same."""
+
+    code = "not_found"
+
+    def __init__(self, message: str = "there is no such thing here") -> None:
+        super().__init__(message)
+
+
+class ThreadBusyError(RefusedError):
+    """Raised when a message asked to be rejected if its thread was busy, and it was."""
+
+    code = "thread_busy"
+
+
+class MessageReusedError(RefusedError):
+    """Raised when a client_message_id comes again with another text: one of the two would be lost."""
+
+    code = "client_message_id_reused"
+
+
+class LimitExceededError(RefusedError):
+    """Raised when a user asks for more than the settings grant.
+
+    Attributes:
+        retry_after: seconds after which it may work; None when it depends on the user's own runs or data.
+    """
+
+    code = "limit_exceeded"
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class RateLimitedError(LimitExceededError):
+    """Raised when a user sends messages faster than the settings grant."""
+
+    code = "rate_limited"
+
+
+class TooManyRunsError(LimitExceededError):
+    """Raised when a user has as many unfinished runs as the settings grant."""
+
+    code = "too_many_runs"
+
+
+class StaleRunError(RefusedError):
+    """Raised when a run is written to that has ended, was taken over, or is no more: the writer must stop."""
+
+    code = "stale_run"
