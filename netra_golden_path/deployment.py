@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import cast
 
 START_LIMIT_S = 60.0
 STOP_LIMIT_S = 20.0
@@ -75,34 +76,35 @@ async def started(limits: Mapping[str, str], command: Sequence[str] = SERVE) -> 
     folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="netra-golden-path-")
     try:
         log = Path(folder, LOG)
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            str(Path(folder, "data")),
-            cwd=folder,
-            env=_environment(limits),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=await asyncio.to_thread(log.open, "wb"),
-            start_new_session=True,  # Ctrl-C is for the prover, which then ends the server
-        )
+        with await asyncio.to_thread(log.open, "wb") as stderr:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                str(Path(folder, "data")),
+                cwd=folder,
+                env=_environment(limits),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=stderr,
+                start_new_session=True,  # Ctrl-C is for the prover, which then ends the server
+            )
+        stdout = cast(asyncio.StreamReader, process.stdout)
         drain: asyncio.Task[None] | None = None
         try:
-            url = await _ready(process, log)
-            drain = asyncio.create_task(_drain(process))
+            url = await _ready(process, stdout, log)
+            drain = asyncio.create_task(_drain(stdout))
             yield Deployment(process, url, log)
         finally:
             await _end(process)
-            await (_drain(process) if drain is None else drain)
+            await (_drain(stdout) if drain is None else drain)
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
-async def _ready(process: asyncio.subprocess.Process, log: Path) -> str:
+async def _ready(process: asyncio.subprocess.Process, stdout: asyncio.StreamReader, log: Path) -> str:
     """Waits for the line that tells the address."""
-    assert process.stdout is not None
     try:
         async with asyncio.timeout(START_LIMIT_S):
-            async for line in process.stdout:
+            async for line in stdout:
                 if match := _READY.search(line.decode(errors="replace")):
                     return match[1]
             code = await process.wait()
@@ -111,10 +113,9 @@ async def _ready(process: asyncio.subprocess.Process, log: Path) -> str:
     raise await _failed(f"the server ended with {code} before it was ready", log)
 
 
-async def _drain(process: asyncio.subprocess.Process) -> None:
+async def _drain(stdout: asyncio.StreamReader) -> None:
     """Reads on, so that the server never waits for a reader of its standard output."""
-    assert process.stdout is not None
-    while await process.stdout.read(65536):
+    while await stdout.read(65536):
         pass
 
 

@@ -34,9 +34,7 @@ def texts() -> st.SearchStrategy[str]:
 
 def json_values() -> st.SearchStrategy[Any]:
     """JSON values made of plain dicts and lists."""
-    scalars = (
-        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts()
-    )
+    scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts()
     return st.recursive(
         scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts(), inner, max_size=4), max_leaves=12
     )

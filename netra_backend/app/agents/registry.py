@@ -71,6 +71,11 @@ class AgentRegistry:
     def __contains__(self, name: object) -> bool:
         return name in self._factories
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the agents that are known, sorted."""
+        return tuple(sorted(self._factories))
+
     def register(self, name: str, factory: AgentFactory) -> None:
         """Make an agent known.
 

@@ -31,7 +31,7 @@ def canonical_uuid(value: str) -> str:
     return str(UUID(value))
 
 
-def _without_nul(value: str) -> str:
+def without_nul(value: str) -> str:
     if "\0" in value:
         raise ValueError("must not hold a NUL character")
     return value
@@ -40,12 +40,12 @@ def _without_nul(value: str) -> str:
 def _says_something(value: str) -> str:
     if not value.strip():
         raise ValueError("expected at least one character that is not white space")
-    return _without_nul(value)
+    return without_nul(value)
 
 
 Uuid = Annotated[str, AfterValidator(canonical_uuid)]
 MessageText = Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS), AfterValidator(_says_something)]
-ClientMessageId = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_without_nul)]
+ClientMessageId = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(without_nul)]
 AgentName = Annotated[str, Field(min_length=1, max_length=64)]
 IfBusyText = Literal["enqueue", "reject", "interrupt"]
 

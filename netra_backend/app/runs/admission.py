@@ -90,6 +90,10 @@ class Admission:
         """How many runs of the user wait or have started."""
         return len(self._waiting.get(user_id, ())) + len(self._running.get(user_id, ()))
 
+    def runs_of(self, user_id: str) -> list[WaitingRun]:
+        """The runs of the user that wait or have started."""
+        return [*self._waiting.get(user_id, ()), *self._running.get(user_id, {}).values()]
+
     @property
     def waiting_count(self) -> int:
         """How many runs wait."""

@@ -130,6 +130,11 @@ class RunService:
         """Stop the task of a run that has ended in the database, or was erased."""
         self._dispatcher.stop(user_id, run_id)
 
+    def stop_all(self, context: UserExecutionContext) -> None:
+        """Stop the tasks of all runs of the context's user, who was erased."""
+        for run in self._admission.runs_of(context.user_id):
+            self.stop(run.user_id, run.run_id)
+
     async def recover(self, database: Database) -> None:
         """Take up what an earlier process has left: what waited waits again, what ran is truthfully ended.
 

@@ -2,8 +2,7 @@
 // Tokens live in this module only: a reload means signing in again.
 
 const DEFAULT_QUESTION = "Analyze my AI costs and recommend savings";
-const SHOWN_ERRORS = 20;
-const SHOWN_ROWS = 20;
+const MOST_ROWS = 20;
 const PING_EVERY_MS = 20_000;
 const LONGEST_WAIT_MS = 15_000;
 
@@ -247,7 +246,8 @@ function takeEntry(entry) {
   }
   run.take(entry);
   if (entry.final) loadThreads();
-  if (entry.final && run.askedHere) run.answer.scrollIntoView({ block: "nearest" });
+  if (run.askedHere && entry.type === "user_message") run.node.scrollIntoView();
+  else if (run.askedHere && entry.final) run.answer.scrollIntoView();
   else if (atEnd) window.scrollTo(0, document.documentElement.scrollHeight);
 }
 
@@ -281,15 +281,14 @@ class Run {
     this.question = h("p", { class: "question" });
     this.state = h("span", { class: "name" }, "Waiting");
     this.facts = h("span", { class: "meta" });
-    this.stop = h("button", { type: "button", class: "quiet stop", onclick: (event) => this.cancel(event) }, "Stop");
+    this.stop = h("button", { type: "button", class: "quiet stop", onclick: () => this.cancel() }, "Stop");
     this.root = h("ol", { class: "timeline" });
-    this.steps = h("details", { class: "steps", open: true }, h("summary", {}, this.state, this.facts, this.stop), this.root);
+    this.steps = h("details", { class: "steps", open: true }, h("summary", {}, this.state, this.facts), this.root);
     this.answer = h("div", { class: "answer card", "aria-live": "polite" });
-    this.node = h("article", { class: "run" }, this.question, this.steps, this.answer);
+    this.node = h("article", { class: "run" }, this.question, h("div", { class: "work" }, this.steps, this.stop), this.answer);
   }
 
-  cancel(event) {
-    event.preventDefault(); // the button stands in a summary
+  cancel() {
     if (ready) tell({ type: "cancel_run", run_id: this.id });
     else notify("There is no connection right now; try again when it is back.", "error");
   }
@@ -350,17 +349,17 @@ class Run {
     const item = row(entry, body, dot);
     item.classList.add("tool");
     agent.list.append(item);
-    this.tools.set(id, { dot, body, item });
+    this.tools.set(id, { dot, body, item, started: entry });
   }
 
   endTool(entry, agent) {
     if (!this.tools.has(entry.data.tool_call_id)) this.startTool(entry, agent);
-    const { dot, body, item } = this.tools.get(entry.data.tool_call_id);
+    const { dot, body, item, started } = this.tools.get(entry.data.tool_call_id);
     const { status, result, error, duration_ms: took } = entry.data;
     mark(dot, status === "ok" ? "done" : "failed");
     body.querySelector(".outcome").textContent = status === "ok" ? `${Math.round(took)} ms` : `failed: ${error}`;
     if (status === "ok") body.append(unfold("Result", result));
-    item.append(meta(entry));
+    item.querySelector(".meta").replaceWith(meta(entry, started));
   }
 
   stream(text) {
@@ -395,8 +394,9 @@ function mark(dot, state) {
   return dot;
 }
 
-function meta(entry) {
-  return h("span", { class: "meta" }, `#${entry.seq} `, h("time", { datetime: entry.timestamp }, clock.format(new Date(entry.timestamp))));
+function meta(entry, since = entry) {
+  const seqs = since.seq < entry.seq ? `#${since.seq}–${entry.seq} ` : `#${entry.seq} `;
+  return h("span", { class: "meta" }, seqs, h("time", { datetime: entry.timestamp }, clock.format(new Date(entry.timestamp))));
 }
 
 function row(entry, what, dot = h("span", { class: "small dot" })) {
@@ -404,14 +404,14 @@ function row(entry, what, dot = h("span", { class: "small dot" })) {
 }
 
 function unfold(title, value) {
-  return h("details", {}, h("summary", {}, title), h("pre", {}, pretty(value)));
+  return h("details", {}, h("summary", {}, title), h("pre", { tabindex: 0 }, pretty(value)));
 }
 
 // --- Answer and figures ---------------------------------------------------------------------------------------------
 
 function answerParts(result) {
   const text = typeof result === "string" ? result : result?.answer;
-  return typeof text === "string" ? markdown(text) : [h("pre", {}, pretty(result))];
+  return typeof text === "string" ? markdown(text) : [h("pre", { tabindex: 0 }, pretty(result))];
 }
 
 const LIST_ITEM = /^\s{0,3}(?:([-*+])|\d{1,9}[.)])\s+(.*)/;
@@ -430,7 +430,7 @@ function markdown(text) {
       else fence.append(`${line}\n`);
     } else if (line.startsWith("```")) {
       fence = h("code");
-      blocks.push(h("pre", {}, fence));
+      blocks.push(h("pre", { tabindex: 0 }, fence));
       lines = list = null;
     } else if (!line.trim()) {
       lines = null;
@@ -482,52 +482,46 @@ const SAVINGS = { repeated_prompts: "Repeated prompts", deferrable: "Calls that 
 
 function showFigures(figures) {
   if (!figures.by_model_usd || !figures.by_operation_usd || !figures.savings_usd) return unfold("Figures", figures);
-  const section = h("section", { class: "figures card", "aria-label": "Figures" });
   const tile = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
-  const savings = Object.entries(SAVINGS).map(([kind, name]) => [name, figures.savings_usd[kind]]);
-  section.append(
+  const { total_usd: spent, savings_usd: saved } = figures;
+  const section = h("section", { class: "figures card", "aria-label": "Figures" },
     h("dl", { class: "tiles" },
-      tile("Spent", dollars(figures.total_usd)),
-      tile("Could be saved", dollars(figures.savings_usd.total)),
-      tile("Records", figures.record_count.toLocaleString())),
-  );
-  if (figures.record_count) {
-    section.append(
-      h("div", { class: "tables" },
-        amountTable("Spend by model", "Model", bySize(figures.by_model_usd), figures.total_usd),
-        amountTable("Spend by operation", "Operation", bySize(figures.by_operation_usd), figures.total_usd),
-        amountTable("Savings", "Kind", savings, figures.total_usd, figures.savings_usd.total)),
-      costliestTable(figures.costliest),
-    );
-  }
+      tile("Spent", dollars(spent)), tile("Could be saved", dollars(saved.total)), tile("Records", figures.record_count.toLocaleString())));
+  if (!figures.record_count) return section;
+  const savings = Object.entries(SAVINGS).map(([kind, name]) => [name, saved[kind]]);
+  section.append(
+    h("div", { class: "tables" },
+      amountTable("Spend by model", "Model", bySize(figures.by_model_usd), spent, spent),
+      amountTable("Spend by operation", "Operation", bySize(figures.by_operation_usd), spent, spent),
+      amountTable("Savings", "Kind", savings, spent, saved.total)),
+    wide("The costliest calls", table(["USD", "When", "Model", "Operation", "Request", "Label"], figures.costliest.map((call) =>
+      [dollars(call.cost_usd), day.format(new Date(call.timestamp)), call.model, call.operation, call.request_id, call.label]))));
   return section;
 }
 
 const bySize = (amounts) => Object.entries(amounts).sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
 
-function amountTable(caption, head, rows, whole, total = whole) {
-  const body = rows.slice(0, SHOWN_ROWS).map(([name, amount]) => {
+function amountTable(caption, head, amounts, whole, total) {
+  const rows = amounts.slice(0, MOST_ROWS).map(([name, amount]) => {
     const bar = h("span", { class: "bar-of", "aria-hidden": "true" });
     bar.style.width = `${Math.max(0, Math.min(100, (100 * amount) / whole)) || 0}%`;
-    return h("tr", {}, h("th", { scope: "row" }, name, bar), h("td", { class: "amount" }, dollars(amount)));
+    return [h("div", {}, name, bar), dollars(amount)];
   });
-  if (rows.length > SHOWN_ROWS) body.push(h("tr", {}, h("td", { colspan: 2 }, `and ${rows.length - SHOWN_ROWS} more`)));
-  return h("table", {},
-    h("caption", {}, caption),
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, head), h("th", { scope: "col", class: "amount" }, "USD"))),
-    h("tbody", {}, ...body),
-    h("tfoot", {}, h("tr", {}, h("th", { scope: "row" }, "Total"), h("td", { class: "amount" }, dollars(total)))));
+  if (amounts.length > MOST_ROWS) rows.push([`and ${amounts.length - MOST_ROWS} more`, ""]);
+  return table([head, "USD"], rows, caption, ["Total", dollars(total)]);
 }
 
-function costliestTable(calls) {
-  const columns = ["USD", "When", "Model", "Operation", "Request", "Label"];
-  const cells = (call) => [dollars(call.cost_usd), day.format(new Date(call.timestamp)), call.model, call.operation, call.request_id, call.label];
-  return h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "The costliest calls" },
-    h("table", {},
-      h("caption", {}, "The costliest calls"),
-      h("thead", {}, h("tr", {}, ...columns.map((name) => h("th", { scope: "col" }, name)))),
-      h("tbody", {}, ...calls.map((call) => h("tr", {}, ...cells(call).map((text) => h("td", {}, text)))))));
+function table(columns, rows, caption = null, foot = null) {
+  const line = (cells, tag = "td") => h("tr", {}, ...cells.map((cell, at) =>
+    h(tag, { class: columns[at] === "USD" ? "amount" : null, scope: tag === "th" ? "col" : null }, cell)));
+  return h("table", {},
+    caption && h("caption", {}, caption),
+    h("thead", {}, line(columns, "th")),
+    h("tbody", {}, ...rows.map((cells) => line(cells))),
+    foot && h("tfoot", {}, line(foot)));
 }
+
+const wide = (label, content) => h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": label }, h("h3", {}, label), content);
 
 // --- Usage records --------------------------------------------------------------------------------------------------
 
@@ -564,13 +558,10 @@ async function upload(body, type, name) {
 
 function uploadProblem(name, { message, errors }) {
   const parts = [h("p", { class: "problem" }, `Nothing of ${name} was stored. ${message}`)];
-  if (!errors.length) return parts;
   const columns = ["line", "field", "expected", "got"];
-  const rows = errors.slice(0, SHOWN_ERRORS).map((error) =>
-    h("tr", {}, ...columns.map((column) => h("td", {}, String(error[column] ?? "")))));
-  parts.push(h("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "Errors by line" },
-    h("table", {}, h("thead", {}, h("tr", {}, ...columns.map((column) => h("th", { scope: "col" }, column)))), h("tbody", {}, ...rows))));
-  if (errors.length > SHOWN_ERRORS) parts.push(h("p", { class: "soft" }, `and ${errors.length - SHOWN_ERRORS} more`));
+  const rows = errors.slice(0, MOST_ROWS).map((error) => columns.map((column) => String(error[column] ?? "")));
+  if (rows.length) parts.push(wide("What is wrong", table(columns, rows)));
+  if (errors.length > MOST_ROWS) parts.push(h("p", { class: "soft" }, `and ${errors.length - MOST_ROWS} more`));
   return parts;
 }
 
@@ -585,12 +576,12 @@ async function forgetRecords() {
 }
 
 const FIELDS = "timestamp,request_id,model,operation,prompt_fingerprint,input_tokens,output_tokens,cost_usd,latency_ms,deferrable,label";
-const SAMPLE_MODELS = { "atlas-large": [5, 15], "atlas-mini": [0.2, 0.8], "boreal-pro": [3, 12] }; // USD per million tokens: in, out
+const SAMPLE_MODELS = { "atlas-large": [10, 30], "atlas-mini": [0.2, 0.8], "boreal-pro": [3, 12] }; // USD per million tokens: in, out
 const SAMPLE_CALLS = [ // operation, models, most input and output tokens, share of repeated prompts and of deferrable calls, label
-  ["chat", ["atlas-large", "atlas-mini", "boreal-pro"], 3_000, 900, 0.1, 0, "support desk"],
-  ["classify", ["atlas-large", "atlas-mini"], 900, 20, 0.4, 0, "ticket routing"],
-  ["summarize", ["boreal-pro", "atlas-mini"], 12_000, 700, 0.1, 0.7, "nightly digest"],
-  ["extract", ["atlas-large", "boreal-pro"], 6_000, 300, 0.05, 0.5, "invoices"],
+  ["chat", ["atlas-large", "atlas-mini", "boreal-pro"], 40_000, 3_000, 0.3, 0, "support desk"],
+  ["classify", ["atlas-large", "atlas-mini"], 1_000, 100, 0.2, 0, "ticket routing"],
+  ["summarize", ["boreal-pro", "atlas-mini"], 120_000, 2_000, 0.2, 0.7, "nightly digest"],
+  ["extract", ["atlas-large", "boreal-pro"], 60_000, 1_500, 0.1, 0.5, "invoices"],
 ];
 
 function sampleRecords(count) {
@@ -751,7 +742,7 @@ $("more-threads").addEventListener("click", () => loadThreads(cursor));
 
 $("ask").addEventListener("submit", (event) => {
   event.preventDefault();
-  const text = $("question").value.trim();
+  const text = $("question").value.replaceAll("\0", "").trim();
   if (text && !$("ask-button").disabled) ask(text);
 });
 $("question").addEventListener("keydown", (event) => {

@@ -124,7 +124,7 @@ def test_a_rightly_signed_payload_that_is_no_json_object_is_refused(payload: byt
 def test_another_version_is_refused(prefix: str) -> None:
     """A rightly signed text of another version is refused."""
     text = make_context().to_wire(KEY)
-    with pytest.raises(InvalidContextError, match="that begins with 'netra-context.1.'"):
+    with pytest.raises(InvalidContextError, match=r"that begins with 'netra-context\.1\.'"):
         UserExecutionContext.from_wire(signed(json.dumps(payload_of(text)).encode(), prefix), KEY)
 
 
@@ -133,7 +133,7 @@ def test_a_rightly_signed_context_is_checked_like_any_other(field: str) -> None:
     """The wire is no way round the policy of a field."""
     payload = payload_of(make_context().to_wire(KEY))
     payload["context"][field] = ["template"]
-    with pytest.raises(InvalidContextError, match=f"^{field}: "):
+    with pytest.raises(InvalidContextError, match=rf"^{field}: "):
         UserExecutionContext.from_wire(signed(json.dumps(payload).encode()), KEY)
 
 
@@ -187,7 +187,7 @@ def test_a_key_is_at_least_32_bytes(key: Any) -> None:
     """Both directions refuse another key and do not show it."""
     text = make_context().to_wire(KEY)
     for use in (lambda: make_context().to_wire(key), lambda: UserExecutionContext.from_wire(text, key)):
-        with pytest.raises(InvalidContextError, match="^key: expected at least 32 bytes") as caught:
+        with pytest.raises(InvalidContextError, match=r"^key: expected at least 32 bytes") as caught:
             use()
         assert "kkk" not in str(caught.value)
 

@@ -26,6 +26,14 @@ class Nowhere(tzinfo):
         """No offset."""
         return None
 
+    def dst(self, when: datetime | None) -> timedelta | None:
+        """No summer time."""
+        return None
+
+    def tzname(self, when: datetime | None) -> str | None:
+        """No name."""
+        return None
+
 
 @given(moments())
 def test_a_moment_in_utc_is_kept(moment: datetime) -> None:

@@ -33,7 +33,7 @@ class Thread:
 class ThreadRepository(Repository):
     """Reads and changes the threads of the context's user."""
 
-    async def list(self, *, limit: int, cursor: str | None) -> tuple[list[Thread], str | None]:
+    async def page(self, *, limit: int, cursor: str | None) -> tuple[list[Thread], str | None]:
         """A page of the threads, newest first, and the cursor of the next page."""
         statement = select(*_COLUMNS).where(self._own(threads))
         if cursor is not None:

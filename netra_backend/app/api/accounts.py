@@ -1,0 +1,162 @@
+"""Accounts: registering, signing in and out, and who a token proves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from uuid import uuid4
+
+from netra_backend.app.auth.passwords import Passwords
+from netra_backend.app.auth.tokens import AccessTokens, RefreshToken
+from netra_backend.app.db import system_operations
+from netra_backend.app.db.engine import Database
+from netra_backend.app.db.repositories.accounts import AccountRepository
+from netra_backend.app.realtime.connections import Connections
+from netra_backend.app.services.principal import AuthenticationError, Principal
+from netra_backend.app.services.refusals import RefusedError
+from netra_backend.app.services.user_execution_context import UserExecutionContext
+
+
+class EmailTakenError(RefusedError):
+    """Raised when somebody registers an e-mail that has an account."""
+
+    code = "email_taken"
+
+
+class RegistrationClosedError(RefusedError):
+    """Raised when strangers may not make accounts on this server."""
+
+    code = "registration_closed"
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """The tokens of a sign-in; `expires_in` is the access token's life in seconds."""
+
+    access_token: str
+    refresh_token: str
+    expires_in: int
+
+
+class Accounts:
+    """Who may come in.
+
+    Args:
+        database: keeps accounts and sign-ins.
+        passwords: hashes.
+        tokens: issues and verifies access tokens.
+        connections: those of a sign-in end with it.
+        refresh_ttl: how long a sign-in lasts after its last refresh.
+        registration_is_open: whether strangers may register.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        passwords: Passwords,
+        tokens: AccessTokens,
+        connections: Connections,
+        *,
+        refresh_ttl: timedelta,
+        registration_is_open: bool,
+    ) -> None:
+        self._database = database
+        self._passwords = passwords
+        self._tokens = tokens
+        self._connections = connections
+        self._refresh_ttl = refresh_ttl
+        self._registration_is_open = registration_is_open
+
+    async def register(self, email: str, password: str) -> tuple[str, datetime]:
+        """Make an account.
+
+        Returns:
+            The new user's id, and when it was made.
+
+        Raises:
+            EmailTakenError: the e-mail has one.
+            RegistrationClosedError: strangers may not.
+        """
+        if not self._registration_is_open:
+            raise RegistrationClosedError("this server does not take new accounts; ask its operator for one")
+        user_id, created_at = str(uuid4()), datetime.now(UTC)
+        password_hash = await self._passwords.hash(password)
+        insert = partial(
+            system_operations.insert_user,
+            user_id=user_id,
+            email=email,
+            password_hash=password_hash,
+            created_at=created_at,
+        )
+        if not await self._database.writer.run(insert):
+            raise EmailTakenError("this e-mail has an account already; sign in instead")
+        return user_id, created_at
+
+    async def sign_in(self, email: str, password: str) -> SignedIn:
+        """Begin a session; raises AuthenticationError, the same for an unknown e-mail and a wrong password."""
+        user = await self._database.read(lambda connection: system_operations.find_user_by_email(connection, email))
+        if not await self._passwords.verify(password, user.password_hash if user else None) or user is None:
+            raise AuthenticationError("e-mail or password is wrong")
+        refresh_token = RefreshToken.generate(str(uuid4()))
+        now = datetime.now(UTC)
+        await self._database.writer.run(
+            partial(
+                system_operations.insert_session,
+                user_id=user.user_id,
+                session_id=refresh_token.session_id,
+                refresh_hash=refresh_token.hash,
+                created_at=now,
+                expires_at=now + self._refresh_ttl,
+            )
+        )
+        return self._signed_in(user.user_id, refresh_token)
+
+    async def refresh(self, text: str) -> SignedIn:
+        """Spend a refresh token for new tokens; raises AuthenticationError, and a spent one ends its session."""
+        old = RefreshToken.parse(text)
+        new = RefreshToken.generate(old.session_id)
+        now = datetime.now(UTC)
+        user_id = await self._database.writer.run(
+            partial(
+                system_operations.rotate_refresh_token,
+                session_id=old.session_id,
+                old_hash=old.hash,
+                new_hash=new.hash,
+                now=now,
+                expires_at=now + self._refresh_ttl,
+            )
+        )
+        if user_id is None:
+            raise AuthenticationError("the refresh token is not valid any more; sign in again")
+        return self._signed_in(user_id, new)
+
+    def _signed_in(self, user_id: str, refresh_token: RefreshToken) -> SignedIn:
+        access_token = self._tokens.issue(user_id, refresh_token.session_id)
+        return SignedIn(access_token, str(refresh_token), int(self._tokens.ttl.total_seconds()))
+
+    async def authenticate(self, token: str) -> Principal:
+        """Who an access token proves, if its session still holds; raises AuthenticationError."""
+        principal = self._tokens.verify(token)
+        context = UserExecutionContext.from_websocket_request(principal.user_id, operation="authenticate")
+        if not await AccountRepository(context, self._database).has_session(principal.session_id, datetime.now(UTC)):
+            raise AuthenticationError("the session has ended; sign in again")
+        return principal
+
+    async def sign_out(self, context: UserExecutionContext, session_id: str) -> None:
+        """End one session, its tokens and its sockets."""
+        await AccountRepository(context, self._database).end_session(session_id)
+        self._connections.close_session(context.user_id, session_id)
+
+    async def change_password(self, context: UserExecutionContext, current: str, new: str) -> None:
+        """Set another password and end every session; raises AuthenticationError for a wrong current one."""
+        repository = AccountRepository(context, self._database)
+        if not await self._passwords.verify(current, (await repository.get()).password_hash):
+            raise AuthenticationError("current_password is wrong")
+        await repository.change_password(await self._passwords.hash(new))
+        self._connections.close_user(context.user_id)
+
+    async def erase(self, context: UserExecutionContext) -> None:
+        """Erase the user and everything that is the user's, and end the sockets."""
+        await AccountRepository(context, self._database).erase()
+        self._connections.close_user(context.user_id)

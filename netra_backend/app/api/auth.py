@@ -1,0 +1,129 @@
+"""`/auth`: accounts and sign-ins."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Depends
+from fastapi.responses import StreamingResponse
+from fastapi.security import OAuth2PasswordRequestForm
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+
+from netra_backend.app.auth.passwords import MAX_CHARACTERS, MIN_CHARACTERS
+from netra_backend.app.db.repositories.accounts import AccountRepository
+
+from .accounts import SignedIn
+from .dependencies import ContextDep, PrincipalDep
+from .state import ServicesDep
+
+router = APIRouter(prefix="/auth", tags=["auth"])
+
+
+def canonical_email(value: str) -> str:
+    """An e-mail address as it is kept; raises ValueError. Only the form is checked: no mail is sent."""
+    email = value.strip().casefold()
+    local, at, domain = email.rpartition("@")
+    if not (at and local and domain) or not email.isprintable() or any(part.isspace() for part in email):
+        raise ValueError("expected an e-mail address, such as ann@example.org")
+    return email
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+Password = Annotated[SecretStr, Field(min_length=MIN_CHARACTERS, max_length=MAX_CHARACTERS)]
+
+
+class Registration(_Body):
+    """A new account."""
+
+    email: Annotated[str, Field(max_length=254), AfterValidator(canonical_email)]
+    password: Password
+
+
+class RefreshRequest(_Body):
+    """A refresh token to spend."""
+
+    refresh_token: Annotated[str, Field(max_length=512)]
+
+
+class PasswordChange(_Body):
+    """The password that is and the one that shall be."""
+
+    current_password: Annotated[SecretStr, Field(max_length=MAX_CHARACTERS)]
+    new_password: Password
+
+
+def _tokens(signed_in: SignedIn) -> dict[str, Any]:
+    return {
+        "access_token": signed_in.access_token,
+        "token_type": "bearer",
+        "expires_in": signed_in.expires_in,
+        "refresh_token": signed_in.refresh_token,
+    }
+
+
+@router.post("/register", status_code=HTTPStatus.CREATED)
+async def register(body: Registration, services: ServicesDep) -> dict[str, Any]:
+    """Make an account."""
+    user_id, created_at = await services.accounts.register(body.email, body.password.get_secret_value())
+    return {"user_id": user_id, "email": body.email, "created_at": created_at}
+
+
+@router.post("/login")
+async def login(form: Annotated[OAuth2PasswordRequestForm, Depends()], services: ServicesDep) -> dict[str, Any]:
+    """Sign in with e-mail (as `username`) and password."""
+    return _tokens(await services.accounts.sign_in(form.username.strip().casefold(), form.password))
+
+
+@router.post("/refresh")
+async def refresh(body: RefreshRequest, services: ServicesDep) -> dict[str, Any]:
+    """Spend a refresh token for new tokens."""
+    return _tokens(await services.accounts.refresh(body.refresh_token))
+
+
+@router.post("/logout", status_code=HTTPStatus.NO_CONTENT)
+async def logout(context: ContextDep, principal: PrincipalDep, services: ServicesDep) -> None:
+    """End this session: its tokens and its sockets."""
+    await services.accounts.sign_out(context, principal.session_id)
+
+
+@router.post("/password", status_code=HTTPStatus.NO_CONTENT)
+async def change_password(body: PasswordChange, context: ContextDep, services: ServicesDep) -> None:
+    """Set another password; every session ends."""
+    await services.accounts.change_password(
+        context, body.current_password.get_secret_value(), body.new_password.get_secret_value()
+    )
+
+
+@router.get("/me")
+async def me(context: ContextDep, services: ServicesDep) -> dict[str, Any]:
+    """The user's own account."""
+    account = await AccountRepository(context, services.database).get()
+    return {"user_id": account.user_id, "email": account.email, "created_at": account.created_at}
+
+
+@router.get("/me/export")
+async def export(context: ContextDep, services: ServicesDep) -> StreamingResponse:
+    """Everything that is stored for the user, as JSON lines."""
+
+    async def lines() -> AsyncIterator[bytes]:
+        async for row in AccountRepository(context, services.database).export():
+            yield orjson.dumps(row, default=str, option=orjson.OPT_APPEND_NEWLINE)
+
+    return StreamingResponse(
+        lines(),
+        media_type="application/x-ndjson",
+        headers={"content-disposition": 'attachment; filename="netra-export.ndjson"'},
+    )
+
+
+@router.delete("/me", status_code=HTTPStatus.NO_CONTENT)
+async def erase(context: ContextDep, services: ServicesDep) -> None:
+    """Erase the user and everything that is the user's."""
+    await services.accounts.erase(context)
+    services.runs.stop_all(context)

@@ -1,0 +1,46 @@
+"""What handlers are given: who asks, and the context to work under."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import uuid4
+
+from fastapi import Depends, Query, Request
+from fastapi.security import OAuth2PasswordBearer
+from pydantic import AfterValidator
+
+from netra_backend.app.realtime.messages import canonical_uuid
+from netra_backend.app.services.principal import AuthenticationError, Principal
+from netra_backend.app.services.user_execution_context import UserExecutionContext
+
+from .state import ServicesDep
+
+_bearer = OAuth2PasswordBearer(tokenUrl="/auth/login", auto_error=False)
+
+PathId = Annotated[str, AfterValidator(canonical_uuid)]
+Limit = Annotated[int, Query(ge=1, le=200)]
+Cursor = Annotated[str | None, Query(max_length=512)]
+
+
+async def signed_in(services: ServicesDep, token: Annotated[str | None, Depends(_bearer)]) -> Principal:
+    """Who the request's token proves; raises AuthenticationError."""
+    if not token:
+        raise AuthenticationError("expected an Authorization header: Bearer, and an access token of /auth/login")
+    return await services.accounts.authenticate(token)
+
+
+PrincipalDep = Annotated[Principal, Depends(signed_in)]
+
+
+def request_context(request: Request, principal: PrincipalDep) -> UserExecutionContext:
+    """The context of an HTTP request: the token's user, and the thread that the path names."""
+    thread_id = request.path_params.get("thread_id")
+    return UserExecutionContext.from_fastapi_request(
+        request,
+        principal.user_id,
+        thread_id=canonical_uuid(thread_id) if thread_id is not None else str(uuid4()),
+        run_id=str(uuid4()),
+    )
+
+
+ContextDep = Annotated[UserExecutionContext, Depends(request_context)]

@@ -1,0 +1,113 @@
+"""The one table: exception -> HTTP status and code; and how it is told, as problem details (RFC 9457)."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from netra_backend.app.db.errors import StorageUnavailableError
+from netra_backend.app.services.principal import AuthenticationError
+from netra_backend.app.services.refusals import (
+    InvalidRequestError,
+    LimitExceededError,
+    MessageReusedError,
+    NotFoundError,
+    RefusedError,
+    ThreadBusyError,
+)
+
+from .accounts import EmailTakenError, RegistrationClosedError
+from .usage_upload import InvalidUploadError
+
+STATUS: Final[dict[type[RefusedError], HTTPStatus]] = {
+    NotFoundError: HTTPStatus.NOT_FOUND,
+    InvalidRequestError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    InvalidUploadError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ThreadBusyError: HTTPStatus.CONFLICT,
+    MessageReusedError: HTTPStatus.CONFLICT,
+    EmailTakenError: HTTPStatus.CONFLICT,
+    RegistrationClosedError: HTTPStatus.FORBIDDEN,
+    LimitExceededError: HTTPStatus.TOO_MANY_REQUESTS,
+    StorageUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+    RefusedError: HTTPStatus.CONFLICT,
+}
+"""A class that is not listed has the status of its nearest listed base."""
+
+_logger = logging.getLogger(__name__)
+
+
+def problem(
+    status: int, code: str, detail: str, *, errors: Sequence[Any] | None = None, headers: dict[str, str] | None = None
+) -> JSONResponse:
+    """A problem-details response."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": int(status),
+        "code": code,
+        "detail": detail,
+    }
+    if errors is not None:
+        body["errors"] = errors
+    return JSONResponse(body, status, headers, media_type="application/problem+json")
+
+
+def refusal_response(error: RefusedError) -> JSONResponse:
+    """The response to a refusal, by the table."""
+    status = next(STATUS[base] for base in type(error).__mro__ if base in STATUS)
+    headers = {}
+    retry_after = getattr(error, "retry_after", None)
+    if isinstance(error, StorageUnavailableError):
+        retry_after = 1.0
+    if retry_after is not None:
+        headers["Retry-After"] = str(math.ceil(retry_after))
+    return problem(
+        status, error.code, error.message, errors=getattr(error, "errors", None), headers=headers or None
+    )
+
+
+def unauthenticated_response(reason: str, code: str = "unauthenticated") -> JSONResponse:
+    """The response to a token or a password that proves nothing (RFC 6750)."""
+    return problem(HTTPStatus.UNAUTHORIZED, code, reason, headers={"WWW-Authenticate": "Bearer"})
+
+
+def install(app: FastAPI) -> None:
+    """Tell every error of the app's handlers by the table."""
+
+    @app.exception_handler(RefusedError)
+    async def refused(_request: Request, error: RefusedError) -> JSONResponse:
+        return refusal_response(error)
+
+    @app.exception_handler(AuthenticationError)
+    async def unauthenticated(_request: Request, error: AuthenticationError) -> JSONResponse:
+        return unauthenticated_response(error.reason)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        errors = [
+            {"field": ".".join(str(part) for part in fault["loc"][1:]) or "body", "expected": fault["msg"]}
+            for fault in error.errors()
+        ]
+        named = "; ".join(f"{fault['field']}: {fault['expected']}" for fault in errors)
+        code = "invalid_json" if error.errors()[0]["type"] == "json_invalid" else "invalid_request"
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, code, named, errors=errors)
+
+    @app.exception_handler(HTTPException)
+    async def http_error(_request: Request, error: HTTPException) -> JSONResponse:
+        status = HTTPStatus(error.status_code)
+        code = status.phrase.lower().replace(" ", "_")
+        detail = NotFoundError().message if status is HTTPStatus.NOT_FOUND else str(error.detail)
+        return problem(status, code, detail, headers=dict(error.headers or {}))
+
+    @app.exception_handler(Exception)
+    async def failed(_request: Request, error: Exception) -> JSONResponse:
+        _logger.error("a request failed", exc_info=error)
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "the server failed; try again")

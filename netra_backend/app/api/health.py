@@ -1,0 +1,42 @@
+"""`/health` and `/metrics`."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from sqlalchemy import select
+
+from netra_backend.app.services.principal import AuthenticationError
+
+from .state import ServicesDep
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/health/live")
+async def live() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "live"}
+
+
+@router.get("/health/ready")
+async def ready(services: ServicesDep) -> dict[str, str]:
+    """The database answers too; 503 when it does not."""
+    await services.database.read(lambda connection: connection.execute(select(1)).scalar_one())
+    return {"status": "ready"}
+
+
+@router.get("/metrics")
+async def metrics(request: Request, services: ServicesDep) -> Response:
+    """The server's numbers, for loopback, or with `Authorization: Bearer` and the metrics token."""
+    token = services.settings.metrics_token
+    if token is not None:
+        expected = f"Bearer {token.get_secret_value()}"
+        if not hmac.compare_digest(request.headers.get("authorization", "").encode(), expected.encode()):
+            raise AuthenticationError("expected the metrics token")
+    elif request.client is None or not ipaddress.ip_address(request.client.host).is_loopback:
+        raise AuthenticationError("the metrics are for loopback; set NETRA_METRICS_TOKEN to read them from elsewhere")
+    return Response(services.metrics.expose(), media_type=CONTENT_TYPE_LATEST)

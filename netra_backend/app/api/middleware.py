@@ -1,0 +1,90 @@
+"""What stands before every handler, as plain ASGI."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .errors import problem
+
+LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+SECURITY_HEADERS: Final = {
+    "content-security-policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "cache-control": "no-store",
+}
+
+
+class HostAndOrigin:
+    """Refuses foreign hosts (DNS rebinding) and foreign origins (cross-site WebSocket hijacking), with 403.
+
+    Args:
+        app: what comes after.
+        hosts: the names by which this server may be called.
+        origins: other sites whose pages may call it; the server's own pages always may.
+    """
+
+    def __init__(self, app: ASGIApp, *, hosts: Collection[str], origins: Collection[str]) -> None:
+        self._app = app
+        self._hosts = frozenset(host.lower() for host in hosts)
+        self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        refusal = None
+        if _hostname(host) not in self._hosts:
+            refusal = problem(HTTPStatus.FORBIDDEN, "foreign_host", "this server is not called by that name")
+        elif not self._is_own(headers.get("origin"), host):
+            refusal = problem(HTTPStatus.FORBIDDEN, "foreign_origin", "pages of that site may not call this server")
+        await (refusal or self._app)(scope, receive, send)
+
+    def _is_own(self, origin: str | None, host: str) -> bool:
+        if origin is None:
+            return True
+        origin = origin.lower()
+        return origin in self._origins or origin in (f"http://{host.lower()}", f"https://{host.lower()}")
+
+
+def _hostname(host: str) -> str | None:
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
+
+
+class RequestId:
+    """Gives every HTTP response an `x-request-id` of our own and the security headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and its response back with the headers."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = str(uuid4())
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = request_id
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)

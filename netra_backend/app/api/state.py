@@ -1,0 +1,39 @@
+"""What the handlers of one app share; made by `main.create_app`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from netra_backend.app.config import Settings
+from netra_backend.app.db.engine import Database
+from netra_backend.app.realtime.connections import Connections
+from netra_backend.app.realtime.hub import Hub
+from netra_backend.app.runs.run_service import RunService
+from netra_backend.app.telemetry import Metrics
+
+from .accounts import Accounts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The parts that a started server is made of."""
+
+    settings: Settings
+    database: Database
+    hub: Hub
+    connections: Connections
+    accounts: Accounts
+    runs: RunService
+    metrics: Metrics
+
+
+def services_of(connection: HTTPConnection) -> Services:
+    """The services of the app that a request or a socket came to."""
+    return cast("Services", connection.state.services)
+
+
+ServicesDep = Annotated[Services, Depends(services_of)]

@@ -1,0 +1,120 @@
+"""The backend's commands: `netra serve`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import resource
+import socket
+import sys
+from collections.abc import Sequence
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, Final
+
+import uvicorn
+from pydantic import ValidationError
+
+from netra_backend.app.agents.registry import AgentRegistryError
+from netra_backend.app.config import Settings
+from netra_backend.app.db.errors import SchemaVersionError, StorageUnavailableError
+from netra_backend.app.main import create_app
+from netra_backend.app.realtime.messages import MAX_FRAME_BYTES
+from netra_backend.app.telemetry import configure_logging
+
+SWITCH_INTERVAL_SECONDS: Final = 0.0005
+"""SQLite lets go of the interpreter at each row it writes, and waits this long to get it back from a busy event loop."""
+
+
+class Exit(IntEnum):
+    """How the command ended."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+
+
+def serve(argv: Sequence[str]) -> int:
+    """Run the server until it is told to stop.
+
+    Args:
+        argv: the words after `netra serve`.
+
+    Returns:
+        0 after a clean stop, 1 when it could not start, 2 for settings that make no sense.
+    """
+    try:
+        settings = Settings(**_options(argv))
+    except ValidationError as error:
+        for fault in error.errors():
+            where = "_".join(str(part) for part in fault["loc"]).upper()
+            print(f"netra serve: {f'NETRA_{where}: ' if where else ''}{fault['msg']}", file=sys.stderr)
+        return Exit.USAGE
+    configure_logging(settings.log_level)
+    _raise_file_limit()
+    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+    try:
+        listener = _listen(settings.host, settings.port)
+    except OSError as error:
+        print(f"netra serve: cannot listen on {settings.host}:{settings.port}: {error.strerror}", file=sys.stderr)
+        return Exit.FAILED
+    server = _Server(
+        uvicorn.Config(
+            create_app(settings),
+            log_config=None,
+            access_log=False,
+            ws="websockets-sansio",
+            ws_max_size=MAX_FRAME_BYTES,
+            ws_per_message_deflate=False,
+            timeout_graceful_shutdown=int(settings.shutdown_grace.total_seconds()) + 5,
+            server_header=False,
+            proxy_headers=False,
+        ),
+        settings,
+    )
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run(sockets=[listener])
+    return Exit.OK if server.started else Exit.FAILED
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, saying where it serves once it does."""
+
+    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
+        super().__init__(config)
+        self._settings = settings
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and sockets:
+            host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
+            print(f"Netra is serving on http://{host}:{sockets[0].getsockname()[1]}", flush=True)
+
+
+def _options(argv: Sequence[str]) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(
+        prog="netra serve",
+        description="Run the server. Every setting is also an environment variable NETRA_…; an option goes first.",
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("--host", help="the address to listen on (default 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="the port; 0 takes a free one (default 8000)")
+    parser.add_argument("--data-dir", type=Path, help="where the database and the key are (default netra-data)")
+    parser.add_argument("--database-url", help="another database: sqlite:///PATH")
+    parser.add_argument("--log-level", choices=["DEBUG", "INFO", "WARNING", "ERROR"], help="(default INFO)")
+    return vars(parser.parse_args(argv))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    return listener
+
+
+def _raise_file_limit() -> None:
+    """Each connection is an open file; the usual soft limit is 1,024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

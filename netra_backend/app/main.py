@@ -1,0 +1,205 @@
+"""The composition root: what a server is made of, and in which order it starts and ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final, TypedDict
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI
+from fastapi.responses import FileResponse
+from starlette.middleware import Middleware
+from starlette.staticfiles import StaticFiles
+
+from netra_backend.app.agents.cost.team import CostTeam
+from netra_backend.app.agents.registry import AgentRegistry, UnknownAgentError
+from netra_backend.app.agents.supervisor import Supervisor
+from netra_backend.app.api import auth, errors, health, ownership, runs, threads, usage, ws
+from netra_backend.app.api.accounts import Accounts
+from netra_backend.app.api.dependencies import signed_in
+from netra_backend.app.api.middleware import LOOPBACK_HOSTS, HostAndOrigin, RequestId
+from netra_backend.app.api.state import Services
+from netra_backend.app.auth.passwords import Passwords
+from netra_backend.app.auth.tokens import AccessTokens, load_or_make_key
+from netra_backend.app.config import Settings
+from netra_backend.app.db.engine import Database
+from netra_backend.app.db.migrate import upgrade
+from netra_backend.app.db.repositories.usage_records import UsageRecordRepository
+from netra_backend.app.db.system_operations import delete_unfinished_uploads
+from netra_backend.app.realtime.connections import Connections
+from netra_backend.app.realtime.hub import Hub
+from netra_backend.app.realtime.messages import FRAMES
+from netra_backend.app.runs.admission import Admission
+from netra_backend.app.runs.dispatch_local import LocalDispatcher
+from netra_backend.app.runs.ledger import Ledger
+from netra_backend.app.runs.rate_limit import RateLimit
+from netra_backend.app.runs.run_journal import RunJournal
+from netra_backend.app.runs.run_record import RunRecord
+from netra_backend.app.runs.run_service import RunService
+from netra_backend.app.services.agent_events import LogEntry
+from netra_backend.app.services.refusals import InvalidRequestError
+from netra_backend.app.services.usage_record import UsageRecord
+from netra_backend.app.services.user_execution_context import UserExecutionContext
+from netra_backend.app.telemetry import Metrics
+
+WEB: Final = Path(__file__).with_name("web")
+COST_TEAM: Final = "supervisor"
+
+
+class State(TypedDict):
+    """What the lifespan hands to every request."""
+
+    services: Services
+
+
+class StoredUsageRecords:
+    """The agents' way to usage records; see `UsageRecords`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def load(self, context: UserExecutionContext) -> Sequence[UsageRecord]:
+        """All records of the context's user."""
+        return await UsageRecordRepository(context, self._database).all()
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build a server.
+
+    Args:
+        settings: what it runs with.
+
+    Returns:
+        An ASGI app; its lifespan opens the database, brings it up to date, and takes up what an earlier process left.
+
+    Raises:
+        OwnershipError: a route has no owner rule.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
+        async with _started(settings) as services:
+            yield {"services": services}
+
+    app = FastAPI(
+        title="Netra",
+        summary="Runs AI agents for many users at once; no user ever sees another's data.",
+        lifespan=lifespan,
+        docs_url=None,  # its pages load scripts of another site
+        redoc_url=None,
+        max_body_size=settings.max_body_bytes,
+        middleware=[
+            Middleware(RequestId),
+            Middleware(HostAndOrigin, hosts=_hosts(settings), origins=settings.allowed_origins),
+        ],
+    )
+    errors.install(app)
+    for module in (auth, threads, runs, health, ws):
+        app.include_router(module.router)
+    app.include_router(usage.router, max_body_size=settings.max_upload_bytes)
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(WEB / "index.html")
+
+    app.mount("/static", StaticFiles(directory=WEB), name="static")
+    ownership.check(app, FRAMES, signed_in)
+    return app
+
+
+def _hosts(settings: Settings) -> frozenset[str]:
+    own = LOOPBACK_HOSTS if settings.is_loopback else frozenset[str]()
+    origins = {urlsplit(origin).hostname or "" for origin in settings.allowed_origins}
+    return own | {settings.host} | set(settings.allowed_hosts) | origins
+
+
+@asynccontextmanager
+async def _started(settings: Settings) -> AsyncIterator[Services]:
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    metrics = Metrics()
+    database = Database(settings.database, reader_threads=settings.reader_threads)
+    database.writer.observe = metrics.observe_commit
+    upgrade(database.write_engine)
+    await database.writer.run(delete_unfinished_uploads)
+
+    registry = AgentRegistry()
+    registry.register(COST_TEAM, lambda: CostTeam(StoredUsageRecords(database)))
+    for name, path in settings.agents.items():
+        registry.register(name, registry.load(path))
+    registry.create(settings.default_agent)
+
+    hub = Hub()
+    connections = Connections(limit=settings.max_connections, limit_per_user=settings.max_connections_per_user)
+    ledger = Ledger(database, partial(_publish, hub, metrics))
+    admission = Admission(
+        max_running=settings.max_running_runs, max_running_per_user=settings.max_running_runs_per_user
+    )
+
+    def make_journal(run: RunRecord) -> RunJournal:
+        return RunJournal(
+            ledger,
+            run,
+            hub.publish_delta,
+            max_uncommitted=settings.max_uncommitted_events_per_run,
+            max_event_bytes=settings.max_event_bytes,
+        )
+
+    def check_agent(name: str) -> None:
+        if name not in registry:
+            raise InvalidRequestError(str(UnknownAgentError(name, registry.names)), code="unknown_agent")
+
+    dispatcher = LocalDispatcher(ledger, admission, Supervisor(registry).execute, make_journal)
+    run_service = RunService(
+        ledger,
+        dispatcher,
+        admission,
+        RateLimit(settings.messages_per_minute, time.monotonic),
+        check_agent=check_agent,
+        default_agent=settings.default_agent,
+        run_timeout=settings.run_timeout,
+        max_unfinished_per_user=settings.max_queued_runs_per_user,
+    )
+    passwords = Passwords(settings.password_threads)
+    accounts = Accounts(
+        database,
+        passwords,
+        AccessTokens(_secret_key(settings), settings.access_token_ttl),
+        connections,
+        refresh_ttl=settings.refresh_token_ttl,
+        registration_is_open=settings.registration_is_open,
+    )
+    metrics.watch("netra_connections", "Open sockets and streams", lambda: connections.count)
+    metrics.watch("netra_runs_running", "Runs that have started and not ended", lambda: admission.running_count)
+    metrics.watch("netra_runs_waiting", "Runs that wait for their turn", lambda: admission.waiting_count)
+
+    await run_service.recover(database)
+    try:
+        yield Services(
+            settings=settings,
+            database=database,
+            hub=hub,
+            connections=connections,
+            accounts=accounts,
+            runs=run_service,
+            metrics=metrics,
+        )
+    finally:
+        connections.close_all()
+        await dispatcher.close(settings.shutdown_grace.total_seconds())
+        await database.close()
+        passwords.close()
+
+
+def _publish(hub: Hub, metrics: Metrics, entries: Sequence[LogEntry]) -> None:
+    metrics.observe_entries(entries)
+    hub.publish(entries)
+
+
+def _secret_key(settings: Settings) -> bytes:
+    if settings.secret_key is not None:
+        return settings.secret_key.get_secret_value().encode()
+    return load_or_make_key(settings.data_dir / "secret.key")

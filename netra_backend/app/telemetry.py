@@ -1,0 +1,90 @@
+"""Logs and metrics."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from structlog.typing import EventDict, Processor
+
+from netra_backend.app.services.agent_events import LogEntry
+from netra_backend.app.services.user_execution_context import NoActiveContextError, current
+
+
+class Metrics:
+    """What one server counts; a registry of its own, so that two apps in a process do not share numbers."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.entries = Counter("netra_log_entries", "Log entries committed, by type", ["type"], registry=self._registry)
+        self.commit_seconds = Histogram(
+            "netra_commit_seconds",
+            "Seconds that one group commit took",
+            buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0),
+            registry=self._registry,
+        )
+        self.commit_commands = Histogram(
+            "netra_commit_commands",
+            "Commands in one group commit",
+            buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
+            registry=self._registry,
+        )
+
+    def watch(self, name: str, documentation: str, value: Callable[[], float]) -> None:
+        """Report a number that is read when the metrics are."""
+        Gauge(name, documentation, registry=self._registry).set_function(value)
+
+    def observe_commit(self, commands: int, seconds: float) -> None:
+        """A group commit has ended."""
+        self.commit_commands.observe(commands)
+        self.commit_seconds.observe(seconds)
+
+    def observe_entries(self, entries: Sequence[LogEntry]) -> None:
+        """Log entries have been committed."""
+        for entry in entries:
+            self.entries.labels(entry.type).inc()
+
+    def expose(self) -> bytes:
+        """The numbers in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+def _add_context(_logger: object, _method: str, event: EventDict) -> EventDict:
+    try:
+        context = current()
+    except NoActiveContextError:
+        return event
+    event["user_id"] = context.user_id
+    event["thread_id"] = context.thread_id
+    event["run_id"] = context.run_id
+    event["request_id"] = context.request_id
+    return event
+
+
+def configure_logging(level: str) -> None:
+    """Send every log line to standard error, with the ids of the context it was written under.
+
+    Args:
+        level: the least severe that is written, such as "INFO".
+    """
+    shared: list[Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _add_context,
+    ]
+    plain = sys.stderr.isatty()
+    renderer: Processor = structlog.dev.ConsoleRenderer() if plain else structlog.processors.JSONRenderer()
+    last: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if not plain:
+        last.append(structlog.processors.format_exc_info)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[*last, renderer])
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
