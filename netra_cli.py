@@ -57,8 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.name is not None and error.name.partition(".")[0].startswith("netra_"):
             raise
         print(
-            f"netra {words[0]}: {error.name} is not installed; install the extra: "
-            f"pip install 'netra[{command.extra}]'",
+            f"netra {words[0]}: {error.name} is not installed; install the extra: pip install 'netra[{command.extra}]'",
             file=sys.stderr,
         )
         return COULD_NOT_RUN

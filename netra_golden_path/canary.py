@@ -86,15 +86,10 @@ class Vault:
 
     def sightings(self, data: bytes) -> set[Sighting]:
         """Finds the planted secrets in `data`, in time proportional to its length."""
-        found = set()
-        match = _SHAPE.search(data)
-        while match is not None:
-            secret = match[0].lower()
-            owner = self._owners.get(secret)
-            if owner is not None:
-                found.add(Sighting(owner, secret.decode()))
-            match = _SHAPE.search(data, match.end() if owner is not None else match.start() + 1)
-        return found
+        shapes = {shape.lower() for shape in set(_SHAPE.findall(data))}
+        if not shapes <= self._owners.keys():
+            shapes |= set(_overlapping(data))  # what is nobody's may hide the beginning of what is somebody's
+        return {Sighting(self._owners[shape], shape.decode()) for shape in shapes if shape in self._owners}
 
     def foreign(self, data: bytes, user: int) -> set[Sighting]:
         """Finds the secrets in `data` that are not `user`'s own."""
@@ -103,6 +98,13 @@ class Vault:
     def own(self, data: bytes, user: int) -> set[Sighting]:
         """Finds the secrets in `data` that are `user`'s own."""
         return {sighting for sighting in self.sightings(data) if sighting.owner == user}
+
+
+def _overlapping(data: bytes) -> Iterator[bytes]:
+    match = _SHAPE.search(data)
+    while match is not None:
+        yield match[0].lower()
+        match = _SHAPE.search(data, match.start() + 1)
 
 
 def plant(seed: int, user: int) -> Secrets:

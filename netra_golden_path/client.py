@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -17,6 +18,7 @@ CALL_LIMIT_S = 60.0
 
 _CLOSE_LIMIT_S = 2.0
 _KEEPALIVE_S = 2.0  # below the five seconds after which common servers drop an idle connection
+_NAMES_S = 300
 _RENEWAL_MARGIN_S = 90.0
 _SHOWN = 500
 
@@ -178,16 +180,16 @@ class Socket:
 class Client:
     """One user's calls. What they were answered with is kept in `exchanges`."""
 
-    def __init__(self, http: aiohttp.ClientSession, target: Target, clock: Clock = time.monotonic) -> None:
+    def __init__(self, transport: Transport, target: Target, clock: Clock = time.monotonic) -> None:
         """Makes a client that is not signed in.
 
         Args:
-            http: from `open_session`; may be shared by all users.
+            transport: how to reach it.
             target: where the deployment is.
             clock: monotonic, in seconds.
         """
         self.exchanges: list[Exchange] = []
-        self._http = http
+        self._transport = transport
         self._target = target
         self._clock = clock
         self._access_token = ""
@@ -263,7 +265,7 @@ class Client:
             CallRefused: when the upgrade is refused.
         """
         try:
-            websocket = await self._http.ws_connect(
+            websocket = await self._transport.sockets.ws_connect(
                 self._target.websocket_url,
                 protocols=(PROTOCOL,),
                 headers=self._authorization() if header_form else None,
@@ -287,7 +289,9 @@ class Client:
     async def _call(self, method: str, path: str, expected: int, **options: Any) -> Exchange:
         headers = (self._authorization() if self._access_token else {}) | options.pop("headers", {})
         url = self._target.base_url + path
-        async with self._http.request(method, url, headers=headers, allow_redirects=False, **options) as response:
+        async with self._transport.http.request(
+            method, url, headers=headers, allow_redirects=False, **options
+        ) as response:
             body = await response.read()
             exchange = Exchange(f"{method} {path}", response.status, _joined(response.raw_headers), body)
         self.exchanges.append(exchange)
@@ -318,15 +322,37 @@ class _WebSocket(aiohttp.ClientWebSocketResponse[Literal[True]]):
         self.headers = _joined(response.raw_headers)
 
 
-def open_session() -> aiohttp.ClientSession:
-    """Opens an HTTP session that many users may share: no cookies, no limit on connections, no redirects."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, ttl_dns_cache=300),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        json_serialize=lambda value: orjson.dumps(value).decode(),
-        timeout=aiohttp.ClientTimeout(total=CALL_LIMIT_S),
-        ws_response_class=_WebSocket,
-    )
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """How calls and sockets reach a deployment; may be shared by all users.
+
+    Attributes:
+        http: for calls, which reuse connections.
+        sockets: for sockets, each of which makes its own connection.
+    """
+
+    http: aiohttp.ClientSession
+    sockets: aiohttp.ClientSession
+
+
+@asynccontextmanager
+async def open_transport() -> AsyncIterator[Transport]:
+    """Opens connections for the block: no cookies, no limit on their number."""
+    reused = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, ttl_dns_cache=_NAMES_S)
+    single = aiohttp.TCPConnector(limit=0, force_close=True, ttl_dns_cache=_NAMES_S)
+    limit = aiohttp.ClientTimeout(total=CALL_LIMIT_S)
+    cookies = aiohttp.DummyCookieJar()
+    async with (
+        aiohttp.ClientSession(connector=reused, cookie_jar=cookies, timeout=limit, json_serialize=_text) as http,
+        aiohttp.ClientSession(
+            connector=single, cookie_jar=cookies, timeout=limit, ws_response_class=_WebSocket
+        ) as sockets,
+    ):
+        yield Transport(http, sockets)
+
+
+def _text(value: Any) -> str:
+    return orjson.dumps(value).decode()
 
 
 def _joined(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:

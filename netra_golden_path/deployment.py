@@ -20,6 +20,7 @@ TAIL_LINES = 30
 LOG = "server.log"
 SERVE = (sys.executable, "-m", "netra_cli", "serve", "--host", "127.0.0.1", "--port", "0", "--data-dir")
 
+_CODE = str(Path(__file__).resolve().parent.parent)
 _READY = re.compile(r"Netra is serving on (https?://\S+)")
 
 
@@ -40,10 +41,12 @@ class Deployment:
 
     Attributes:
         url: where it serves.
+        pid: its process.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, url: str, log: Path) -> None:
         self.url = url
+        self.pid = process.pid
         self._process = process
         self._log = log
 
@@ -139,8 +142,7 @@ async def _failed(reason: str, log: Path) -> DeploymentFailed:
 
 def _environment(limits: Mapping[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("NETRA_")}
-    here = str(Path(__file__).resolve().parent.parent)
-    path = os.pathsep.join(part for part in (here, os.environ.get("PYTHONPATH")) if part)
+    path = os.pathsep.join(part for part in (_CODE, os.environ.get("PYTHONPATH")) if part)
     return {**kept, **limits, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
 

@@ -13,7 +13,7 @@ import aiohttp
 
 from netra_golden_path import scenario
 from netra_golden_path.canary import Vault, plant, redact
-from netra_golden_path.client import Account, Client, Clock, Target, WireError, open_session
+from netra_golden_path.client import Account, Client, Clock, Target, Transport, WireError, open_transport
 from netra_golden_path.figures import compute
 from netra_golden_path.invariants import Expected, Finding, ServiceLevels, Violation, check, leaks, said
 from netra_golden_path.journey import LIMIT_S, History, Message, Plan, travel
@@ -98,8 +98,8 @@ async def prove(options: Options, status: Status | None = None, clock: Clock = t
     """
     vault = Vault((user, plant(options.seed, user)) for user in range(options.users))
     ramp_s = options.users / STARTS_PER_SECOND if options.ramp_s is None else options.ramp_s
-    async with open_session() as http:
-        proof = _Proof(options, http, vault, status or Status(), clock)
+    async with open_transport() as transport:
+        proof = _Proof(options, transport, vault, status or Status(), clock)
         began = clock()
         travellers = await proof.prepare()
         started = clock()
@@ -174,13 +174,11 @@ class _Traveller:
 class _Proof:
     """One proof's state."""
 
-    def __init__(
-        self, options: Options, http: aiohttp.ClientSession, vault: Vault, status: Status, clock: Clock
-    ) -> None:
+    def __init__(self, options: Options, transport: Transport, vault: Vault, status: Status, clock: Clock) -> None:
         self.run_id = secrets.token_hex(4)
         self.measurements = Measurements()
         self._options = options
-        self._http = http
+        self._transport = transport
         self._vault = vault
         self._status = status
         self._clock = clock
@@ -209,7 +207,7 @@ class _Proof:
     async def _prepare(self, user: int, gate: asyncio.Semaphore) -> _Traveller:
         async with gate:
             brought = scenario.write(self._options.seed, user)
-            client = Client(self._http, self._options.target, self._clock)
+            client = Client(self._transport, self._options.target, self._clock)
             try:
                 if self._options.accounts:
                     await client.login(self._options.accounts[user])

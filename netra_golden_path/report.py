@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import orjson
 from hdrh.histogram import HdrHistogram
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -231,16 +231,13 @@ class Report:
 
     def show(self, console: Console) -> None:
         """Prints the tables."""
-        console.print(self._tables())
-
-    def _tables(self) -> RenderableType:
-        parts: list[RenderableType] = [self._summary(), self._latencies()]
+        console.print(f"The golden path against {self.target}", highlight=False, markup=False)
+        console.print(self._summary(), self._latencies())
         if self.measurements.findings:
-            parts.append(self._findings())
-        return Group(*parts)
+            console.print(self._findings())
 
     def _summary(self) -> Table:
-        table = Table(title=f"Golden path against {self.target}", show_header=False, title_justify="left")
+        table = Table(show_header=False)
         table.add_column(style="bold")
         table.add_column(justify="right")
         colour = "green" if self.passed else "red"
@@ -260,8 +257,8 @@ class Report:
         return table
 
     def _latencies(self) -> Table:
-        table = Table(title="Milliseconds", title_justify="left")
-        table.add_column("", style="bold")
+        table = Table()
+        table.add_column("milliseconds", style="bold")
         for percentile in PERCENTILES:
             table.add_column(f"p{percentile}", justify="right")
         table.add_column("max", justify="right")
@@ -275,7 +272,7 @@ class Report:
         return table
 
     def _findings(self) -> Table:
-        table = Table(title="Findings", title_justify="left", show_lines=True)
+        table = Table(show_lines=True)
         table.add_column("finding", style="bold")
         table.add_column("count", justify="right")
         table.add_column("first examples", overflow="fold")

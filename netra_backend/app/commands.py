@@ -15,15 +15,13 @@ from typing import Any, Final
 import uvicorn
 from pydantic import ValidationError
 
-from netra_backend.app.agents.registry import AgentRegistryError
 from netra_backend.app.config import Settings
-from netra_backend.app.db.errors import SchemaVersionError, StorageUnavailableError
 from netra_backend.app.main import create_app
 from netra_backend.app.realtime.messages import MAX_FRAME_BYTES
 from netra_backend.app.telemetry import configure_logging
 
 SWITCH_INTERVAL_SECONDS: Final = 0.0005
-"""SQLite lets go of the interpreter at each row it writes, and waits this long to get it back from a busy event loop."""
+"""SQLite lets go of the interpreter at each row it writes; it waits so long to get it back from a busy event loop."""
 
 
 class Exit(IntEnum):

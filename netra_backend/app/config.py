@@ -70,7 +70,10 @@ class Settings(BaseSettings):
         if not self.is_loopback:
             missing = [
                 name
-                for name, value in (("NETRA_SECRET_KEY", self.secret_key), ("NETRA_ALLOWED_ORIGINS", self.allowed_origins))
+                for name, value in (
+                    ("NETRA_SECRET_KEY", self.secret_key),
+                    ("NETRA_ALLOWED_ORIGINS", self.allowed_origins),
+                )
                 if not value
             ]
             if missing:

@@ -35,7 +35,7 @@ def _mapping(value: object) -> object:
 
 
 def describe(error: Exception) -> str:
-    """What a client is told of an error of an agent or a tool: its type; the words may hold anything and go to the log."""
+    """What a client is told of an error: its type. Its words may hold anything; they go to the log."""
     return type(error).__name__
 
 

@@ -60,8 +60,9 @@ class Supervisor:
 
     async def _answer(self, context: UserExecutionContext, name: str, message: str, emit: JournalEmitter) -> AgentEvent:
         remaining = None if context.deadline is None else (context.deadline - datetime.now(UTC)).total_seconds()
+        limit = asyncio.timeout(remaining)
         try:
-            async with asyncio.timeout(remaining) as limit:
+            async with limit:
                 result = await self._registry.create(name).run(context, message, emit)
         except TimeoutError:
             if limit.expired():
@@ -77,5 +78,5 @@ class Supervisor:
             _logger.info("the run has ended elsewhere: %s", error)
 
 
-class _DeadlineExceeded(Exception):  # noqa: N818 - how the run's own limit is told from a TimeoutError of the agent's
+class _DeadlineExceeded(Exception):
     """Raised when the run's deadline has passed."""

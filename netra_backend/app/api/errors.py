@@ -69,9 +69,7 @@ def refusal_response(error: RefusedError) -> JSONResponse:
         retry_after = 1.0
     if retry_after is not None:
         headers["Retry-After"] = str(math.ceil(retry_after))
-    return problem(
-        status, error.code, error.message, errors=getattr(error, "errors", None), headers=headers or None
-    )
+    return problem(status, error.code, error.message, errors=getattr(error, "errors", None), headers=headers or None)
 
 
 def unauthenticated_response(reason: str, code: str = "unauthenticated") -> JSONResponse:

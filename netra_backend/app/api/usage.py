@@ -52,7 +52,7 @@ async def upload_usage_records(request: Request, context: ContextDep, services: 
         async for chunk in request.stream():
             await asyncio.to_thread(file.write, chunk)
         file.seek(0)
-        text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="" if format_ is UploadFormat.CSV else None)  # type: ignore[type-var]  # a SpooledTemporaryFile is an IOBase by duck type only until it rolls over
+        text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="" if format_ is UploadFormat.CSV else None)
         try:
             upload = await UsageRecordRepository(context, services.database).add(
                 read_records(text, format_), most=services.settings.max_usage_records_per_user

@@ -69,7 +69,7 @@ class InvalidUploadError(RefusedError):
         return type(self), (self.faults,)
 
 
-class _BadValue(Exception):  # noqa: N818 - becomes a RowError
+class _BadValue(Exception):
     pass
 
 

@@ -11,7 +11,7 @@ from contextvars import copy_context
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, URL, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from .errors import StorageUnavailableError
@@ -85,7 +85,10 @@ def _create_private(path: Path) -> None:
 
 def _sqlite_engine(url: URL, *, begin: str, query_only: bool, pool_size: int) -> Engine:
     engine = create_engine(
-        url, pool_size=pool_size, max_overflow=0, connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "cached_statements": 256}
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "cached_statements": 256},
     )
 
     @event.listens_for(engine, "connect")

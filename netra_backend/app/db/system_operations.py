@@ -39,7 +39,13 @@ def find_user_by_email(connection: Connection, email: str) -> Row[tuple[str, str
 
 
 def insert_session(
-    connection: Connection, *, user_id: str, session_id: str, refresh_hash: str, created_at: datetime, expires_at: datetime
+    connection: Connection,
+    *,
+    user_id: str,
+    session_id: str,
+    refresh_hash: str,
+    created_at: datetime,
+    expires_at: datetime,
 ) -> None:
     """Keep a sign-in, and forget the user's expired ones."""
     connection.execute(delete(sessions).where(sessions.c.user_id == user_id, sessions.c.expires_at <= created_at))

@@ -117,7 +117,7 @@ runs = Table(
         "message_scope",
         String(256),
         nullable=False,
-        comment="the thread the client named, or empty: where client_message_id makes a resent message the same one",
+        comment="the thread that the client named, or empty: client_message_id is unique in it",
     ),
     Column("message", Text, nullable=False),
     Column("message_seq", Integer, nullable=False),

@@ -105,10 +105,10 @@ class GroupCommitWriter:
         return self.submit(_run_each, work)
 
     def _start(self) -> asyncio.AbstractEventLoop:
-        self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._work, name="netra-writer", daemon=True)
+        self._loop = loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._work, args=(loop,), name="netra-writer", daemon=True)
         self._thread.start()
-        return self._loop
+        return loop
 
     async def close(self) -> None:
         """Commit what was submitted, then end the thread."""
@@ -118,14 +118,13 @@ class GroupCommitWriter:
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
 
-    def _work(self) -> None:
-        assert self._loop is not None
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         while batch := self._take():
-            started = self._loop.time()
+            started = loop.time()
             self._apply(batch)
             if self.observe:
-                self.observe(len(batch), self._loop.time() - started)
-            self._loop.call_soon_threadsafe(_settle, batch)
+                self.observe(len(batch), loop.time() - started)
+            loop.call_soon_threadsafe(_settle, batch)
 
     def _take(self) -> list[_Pending[Any]]:
         with self._lock:

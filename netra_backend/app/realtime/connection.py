@@ -50,7 +50,7 @@ class Socket(Protocol):
         """Close the socket."""
 
 
-class _Closed(Exception):  # noqa: N818 - not an error: how the state machine leaves its loops
+class _Closed(Exception):
     def __init__(self, code: int, reason: str) -> None:
         self.code = code
         self.reason = reason
@@ -234,10 +234,13 @@ class Connection:
                 self._outbox.put(frame("pong", server_time=server_time()))
 
     def _context(self, thread_id: str, run_id: str) -> UserExecutionContext:
-        assert self.principal is not None
-        return UserExecutionContext.from_request(
-            self.principal.user_id, thread_id, run_id, websocket_client_id=self._id
-        )
+        return UserExecutionContext.from_request(self._who.user_id, thread_id, run_id, websocket_client_id=self._id)
+
+    @property
+    def _who(self) -> Principal:
+        if self.principal is None:
+            raise RuntimeError("a frame was served before anybody was authenticated")
+        return self.principal
 
     async def _submit(self, message: UserMessage) -> None:
         context = self._context(message.thread_id or str(uuid4()), str(uuid4()))
@@ -271,10 +274,9 @@ class Connection:
             self._subscribe(accepted.thread_id).go_live(accepted.seq - 1)
 
     def _subscribe(self, thread_id: str) -> Subscription:
-        assert self.principal is not None
         if before := self._subscriptions.get(thread_id):
             self._hub.unsubscribe(before)
-        subscription = Subscription((self.principal.user_id, thread_id), self._outbox.put)
+        subscription = Subscription((self._who.user_id, thread_id), self._outbox.put)
         self._subscriptions[thread_id] = subscription
         self._hub.subscribe(subscription)
         return subscription
@@ -299,12 +301,11 @@ class Connection:
             self._refuse(refusal.code, refusal.message, None)
 
     async def _renew(self, token: str) -> None:
-        assert self.principal is not None
         try:
             principal = await self._desk.authenticate(token)
         except AuthenticationError as error:
             raise _Closed(4401, error.reason) from None
-        if principal.user_id != self.principal.user_id:
+        if principal.user_id != self._who.user_id:
             raise _Closed(4403, "the socket belongs to another user; open a new one")
         self.principal = principal
         self._expire_with(principal)
@@ -322,5 +323,3 @@ def _ended(work: asyncio.Future[None]) -> _Closed | None:
         _logger.error("a connection failed", exc_info=error)
         return _Closed(1011, "the server failed")
     return None
-
-

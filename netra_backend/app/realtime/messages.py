@@ -128,7 +128,7 @@ def _explain(error: ValidationError) -> InvalidRequestError:
     kind, where, came = first["type"], first["loc"], first["input"]
     if kind == "json_invalid":
         return InvalidRequestError(
-            "expected the text of one JSON object, such as {\"type\":\"ping\"}; what came is not JSON", code="invalid_json"
+            'expected the text of one JSON object, such as {"type":"ping"}; what came is not JSON', code="invalid_json"
         )
     if not where:
         named = f"type {_shown(came.get('type'))}" if isinstance(came, dict) else f"a JSON {_json_kind(came)}"

@@ -8,13 +8,13 @@ in order, each accepted or refused by the state the ones before it have left, an
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, assert_never
 
 import orjson
-from sqlalchemy import Connection, bindparam, insert, select, tuple_, update
+from sqlalchemy import BindParameter, Connection, Select, bindparam, insert, select, tuple_, update
 
 from netra_backend.app.db.engine import Database
 from netra_backend.app.db.tables import events, runs, threads
@@ -37,6 +37,27 @@ TITLE_CHARACTERS: Final = 80
 Key = tuple[str, str]
 """(user_id, run_id) or (user_id, thread_id)."""
 
+# Made once: building and caching an expression costs more than the statement itself.
+_KEYS: Final[BindParameter[Any]] = bindparam("keys", expanding=True)
+_RUNS_BY_ID: Final = select(runs).where(tuple_(runs.c.user_id, runs.c.run_id).in_(_KEYS)).with_for_update()
+_RUNS_BY_MESSAGE: Final = (
+    select(runs)
+    .where(tuple_(runs.c.user_id, runs.c.message_scope, runs.c.client_message_id).in_(_KEYS))
+    .with_for_update()
+)
+_UNFINISHED_RUNS_BY_THREAD: Final = (
+    select(runs)
+    .where(tuple_(runs.c.user_id, runs.c.thread_id).in_(_KEYS), runs.c.status.in_(UNFINISHED))
+    .with_for_update()
+)
+_THREADS_BY_ID: Final = (
+    select(threads.c.user_id, threads.c.thread_id, threads.c.last_seq)
+    .where(tuple_(threads.c.user_id, threads.c.thread_id).in_(_KEYS))
+    .with_for_update()
+)
+_INSERT_RUN: Final = insert(runs)
+_INSERT_THREAD: Final = insert(threads)
+_INSERT_EVENT: Final = insert(events)
 _UPDATE_RUN: Final = (
     update(runs)
     .where(runs.c.user_id == bindparam("of_user"), runs.c.run_id == bindparam("of_run"))
@@ -200,26 +221,23 @@ class _Fold:
                     named_runs.add((run.user_id, run.run_id))
                 case ClaimRun() | CancelRun():
                     named_runs.add((command.user_id, command.run_id))
-        self._load_runs(tuple_(runs.c.user_id, runs.c.run_id).in_(named_runs), named_runs)
-        self._load_runs(tuple_(runs.c.user_id, runs.c.message_scope, runs.c.client_message_id).in_(messages), messages)
-        busy = tuple_(runs.c.user_id, runs.c.thread_id).in_(busy_threads) & runs.c.status.in_(UNFINISHED)
-        self._load_runs(busy, busy_threads)
+        self._load_runs(_RUNS_BY_ID, named_runs)
+        self._load_runs(_RUNS_BY_MESSAGE, messages)
+        self._load_runs(_UNFINISHED_RUNS_BY_THREAD, busy_threads)
         self._stored = dict(self._runs)
         named_threads.update((run.user_id, run.thread_id) for run in self._runs.values())
         self._load_threads(named_threads)
 
-    def _load_runs(self, criterion: Any, keys: Iterable[object]) -> None:
+    def _load_runs(self, statement: Select[Any], keys: Collection[tuple[str, ...]]) -> None:
         if not keys:
             return
-        for row in self._connection.execute(select(runs).where(criterion).with_for_update()):
+        for row in self._connection.execute(statement, {"keys": list(keys)}):
             run = RunRecord.from_row(row)
             self._runs[run.user_id, run.run_id] = run
             self._by_message[run.user_id, run.message_scope, run.client_message_id] = run
 
-    def _load_threads(self, keys: Iterable[Key]) -> None:
-        criterion = tuple_(threads.c.user_id, threads.c.thread_id).in_(keys)
-        statement = select(threads.c.user_id, threads.c.thread_id, threads.c.last_seq).where(criterion)
-        for user_id, thread_id, last_seq in self._connection.execute(statement.with_for_update()):
+    def _load_threads(self, keys: Collection[Key]) -> None:
+        for user_id, thread_id, last_seq in self._connection.execute(_THREADS_BY_ID, {"keys": list(keys)}):
             self._last_seq[user_id, thread_id] = last_seq
         self._stored_threads = dict(self._last_seq)
 
@@ -284,9 +302,7 @@ class _Fold:
         if if_busy is IfBusy.ENQUEUE:
             return []
         unfinished = [
-            run
-            for run in self._runs.values()
-            if (run.user_id, run.thread_id) == thread_key and not run.status.is_final
+            run for run in self._runs.values() if (run.user_id, run.thread_id) == thread_key and not run.status.is_final
         ]
         if unfinished and if_busy is IfBusy.REJECT:
             raise ThreadBusyError(
@@ -381,9 +397,9 @@ class _Fold:
     def flush(self) -> None:
         """Write what the commands have made, in one statement for each kind of row."""
         self._flush_threads()
-        new = [asdict(run) for key, run in self._runs.items() if key not in self._stored]
+        new = [_columns(run) for key, run in self._runs.items() if key not in self._stored]
         if new:
-            self._connection.execute(insert(runs), new)
+            self._connection.execute(_INSERT_RUN, new)
         changed = [
             {
                 "of_user": run.user_id,
@@ -402,7 +418,7 @@ class _Fold:
         if changed and self._connection.execute(_UPDATE_RUN, changed).rowcount != len(changed):
             raise StaleRunError("a run has changed since it was read")
         if self._entries:
-            self._connection.execute(insert(events), [_columns(entry) for entry in self._entries])
+            self._connection.execute(_INSERT_EVENT, [_columns(entry) for entry in self._entries])
 
     def _flush_threads(self) -> None:
         new = []
@@ -422,12 +438,14 @@ class _Fold:
                     }
                 )
             elif last_seq != stored:
-                grown.append({"of_user": user_id, "of_thread": thread_id, "updated_at": self._now, "last_seq": last_seq})
+                grown.append(
+                    {"of_user": user_id, "of_thread": thread_id, "updated_at": self._now, "last_seq": last_seq}
+                )
         if new:
-            self._connection.execute(insert(threads), new)
+            self._connection.execute(_INSERT_THREAD, new)
         if grown:
             self._connection.execute(_UPDATE_THREAD, grown)
 
 
-def _columns(entry: LogEntry) -> dict[str, Any]:
-    return {name: getattr(entry, name) for name in LogEntry.__slots__}
+def _columns(record: RunRecord | LogEntry) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in record.__slots__}

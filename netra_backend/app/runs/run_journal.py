@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from netra_backend.app.db.errors import StorageUnavailableError
 from netra_backend.app.services.agent_events import AgentEvent
@@ -46,7 +47,7 @@ class RunJournal:
         self._max_event_bytes = max_event_bytes
         self._loop = asyncio.get_running_loop()
         self._waiting: list[AgentEvent] = []
-        self._under_way: AppendEvents | None = None
+        self._refused: AppendEvents | None = None
         self._taken = 0
         self._committed = 0
         self._refusals = 0
@@ -93,30 +94,30 @@ class RunJournal:
             self._loop.call_soon(self._send)
 
     def _send(self) -> None:
-        if self._under_way is None:
-            self._under_way = AppendEvents(self._run, tuple(self._waiting), self._outcome, self._error)
+        command, self._refused = self._refused, None
+        if command is None:
+            command = AppendEvents(self._run, tuple(self._waiting), self._outcome, self._error)
             self._waiting.clear()
         try:
-            future = self._ledger.write(self._under_way)
+            future = self._ledger.write(command)
         except StorageUnavailableError as error:
             self._fail(error)  # the server is shutting down; the run is taken up at the next start
             return
-        future.add_done_callback(self._sent)
+        future.add_done_callback(partial(self._sent, command))
 
-    def _sent(self, future: asyncio.Future[Written]) -> None:
-        assert self._under_way is not None
+    def _sent(self, command: AppendEvents, future: asyncio.Future[Written]) -> None:
         error = future.exception()
         if isinstance(error, StorageUnavailableError):
             delay = RETRY_SECONDS[min(self._refusals, len(RETRY_SECONDS) - 1)]
             self._refusals += 1
+            self._refused = command
             self._loop.call_later(delay, self._send)
             return
         if error is not None:
             self._fail(error)
             return
         self._refusals = 0
-        self._committed += len(self._under_way.events)
-        self._under_way = None
+        self._committed += len(command.events)
         if self._waiting:
             self._send()
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Row
 
@@ -32,7 +33,6 @@ class RunRecord:
     finished_at: datetime | None
 
     @classmethod
-    def from_row(cls, row: Row[tuple[object, ...]]) -> RunRecord:
+    def from_row(cls, row: Row[Any]) -> RunRecord:
         """The record of a row of `select(runs)`."""
-        values = dict(row._mapping)
-        return cls(**{**values, "status": RunStatus(str(values["status"]))})  # type: ignore[arg-type]  # the columns are the fields
+        return cls(**{**row._mapping, "status": RunStatus(row.status)})

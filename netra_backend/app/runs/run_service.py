@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -158,10 +159,8 @@ class RunService:
             data=orjson.dumps(failure).decode(),
             final=True,
         )
-        try:
+        with suppress(StaleRunError):  # it has ended in the meantime
             await self._ledger.write(AppendEvents(run, (event,), RunStatus.FAILED, failure["code"]))
-        except StaleRunError:
-            pass  # it has ended in the meantime
 
 
 def _accepted(written: Written) -> Accepted:

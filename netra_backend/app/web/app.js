@@ -302,8 +302,8 @@ class Run {
       this.startedAt ??= new Date(entry.timestamp);
       this.show(entry);
     }
-    const seconds = this.startedAt ? (new Date(entry.timestamp) - this.startedAt) / 1000 : 0;
-    this.facts.textContent = `${plural(this.count, "event")} · ${seconds.toFixed(2)} s`;
+    const seconds = this.startedAt ? ` · ${((new Date(entry.timestamp) - this.startedAt) / 1000).toFixed(2)} s` : "";
+    this.facts.textContent = plural(this.count, "event") + seconds;
     if (entry.final) this.finish(entry);
   }
 
@@ -372,8 +372,10 @@ class Run {
     const words = { agent_completed: "Finished", agent_failed: "Failed", run_cancelled: "Stopped" };
     this.state.textContent = words[type] ?? type;
     this.stop.remove();
-    for (const { dot } of [...this.agents.values(), ...this.tools.values()]) {
-      if (dot.classList.contains("running")) mark(dot, "failed");
+    for (const { dot, body } of [...this.agents.values(), ...this.tools.values()]) {
+      if (!dot.classList.contains("running")) continue;
+      mark(dot, "failed");
+      body?.querySelector(".outcome").replaceChildren("without outcome");
     }
     this.steps.open = this.askedHere;
     if (type === "agent_completed") this.answer.replaceChildren(...answerParts(data.result));
@@ -381,7 +383,7 @@ class Run {
     else this.answer.replaceChildren(h("p", { class: "problem" }, `The run failed: ${data.message} (${data.code})`));
     this.answer.removeAttribute("aria-busy");
     const figures = type === "agent_completed" && data.result?.figures;
-    if (figures) this.node.append(showFigures(figures));
+    if (figures && figures.record_count !== 0) this.node.append(showFigures(figures));
   }
 }
 
@@ -484,19 +486,17 @@ function showFigures(figures) {
   if (!figures.by_model_usd || !figures.by_operation_usd || !figures.savings_usd) return unfold("Figures", figures);
   const tile = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
   const { total_usd: spent, savings_usd: saved } = figures;
-  const section = h("section", { class: "figures card", "aria-label": "Figures" },
-    h("dl", { class: "tiles" },
-      tile("Spent", dollars(spent)), tile("Could be saved", dollars(saved.total)), tile("Records", figures.record_count.toLocaleString())));
-  if (!figures.record_count) return section;
   const savings = Object.entries(SAVINGS).map(([kind, name]) => [name, saved[kind]]);
-  section.append(
+  const calls = figures.costliest.map((call) =>
+    [dollars(call.cost_usd), day.format(new Date(call.timestamp)), call.model, call.operation, call.request_id, call.label]);
+  return h("section", { class: "figures card", "aria-label": "Figures" },
+    h("dl", { class: "tiles" },
+      tile("Spent", dollars(spent)), tile("Could be saved", dollars(saved.total)), tile("Records", figures.record_count.toLocaleString())),
     h("div", { class: "tables" },
       amountTable("Spend by model", "Model", bySize(figures.by_model_usd), spent, spent),
       amountTable("Spend by operation", "Operation", bySize(figures.by_operation_usd), spent, spent),
       amountTable("Savings", "Kind", savings, spent, saved.total)),
-    wide("The costliest calls", table(["USD", "When", "Model", "Operation", "Request", "Label"], figures.costliest.map((call) =>
-      [dollars(call.cost_usd), day.format(new Date(call.timestamp)), call.model, call.operation, call.request_id, call.label]))));
-  return section;
+    wide("The costliest calls", table(["USD", "When", "Model", "Operation", "Request", "Label"], calls)));
 }
 
 const bySize = (amounts) => Object.entries(amounts).sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
@@ -557,11 +557,11 @@ async function upload(body, type, name) {
 }
 
 function uploadProblem(name, { message, errors }) {
-  const parts = [h("p", { class: "problem" }, `Nothing of ${name} was stored. ${message}`)];
-  const columns = ["line", "field", "expected", "got"];
-  const rows = errors.slice(0, MOST_ROWS).map((error) => columns.map((column) => String(error[column] ?? "")));
-  if (rows.length) parts.push(wide("What is wrong", table(columns, rows)));
-  if (errors.length > MOST_ROWS) parts.push(h("p", { class: "soft" }, `and ${errors.length - MOST_ROWS} more`));
+  const parts = [h("p", { class: "problem" }, `Nothing of ${name} was stored. ${errors.length ? "Please mend:" : message}`)];
+  const items = errors.slice(0, MOST_ROWS).map(({ line, field, expected, got }) =>
+    h("li", {}, h("b", {}, field ? `Line ${line}, ${field}` : `Line ${line}`), `: expected ${expected}, got ${got}`));
+  if (errors.length > MOST_ROWS) items.push(h("li", {}, `and ${errors.length - MOST_ROWS} more`));
+  if (items.length) parts.push(h("ul", { class: "faults" }, ...items));
   return parts;
 }
 

@@ -51,7 +51,7 @@ def test_an_unknown_name_says_what_is_known() -> None:
     registry.register("a", Echo)
     with pytest.raises(UnknownAgentError, match="no agent is named 'x'; known: a, b") as caught:
         registry.create("x")
-    assert (caught.value.name, caught.value.known) == ("x", ("a", "b"))
+    assert (caught.value.name, caught.value.known) == ("x", registry.names) == ("x", ("a", "b"))
 
 
 @pytest.mark.parametrize("name", ["a", "0", "_", "-", "cost_team-2", "x" * 64])

@@ -88,7 +88,7 @@ print([name for name in ("asyncio", "secrets", "random", "urllib", "email", "ssl
     tops, heavy = map(
         ast.literal_eval, subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     )
-    assert [top for top in tops if top not in sys.stdlib_module_names] == ["netra_backend"]
+    assert [top for top in tops if top not in sys.stdlib_module_names] == ["__main__", "netra_backend"]
     assert heavy == []
 
 

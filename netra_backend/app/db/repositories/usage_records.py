@@ -44,7 +44,9 @@ class UsageRecordRepository(Repository):
             & (usage_uploads.c.upload_id == usage_records.c.upload_id)
             & usage_uploads.c.completed_at.is_not(None)
         )
-        return select(*columns).select_from(usage_records.join(usage_uploads, completed)).where(self._own(usage_records))
+        return (
+            select(*columns).select_from(usage_records.join(usage_uploads, completed)).where(self._own(usage_records))
+        )
 
     async def all(self) -> list[UsageRecord]:
         """All records, in the order of their time."""
@@ -96,7 +98,8 @@ class UsageRecordRepository(Repository):
                 await self._database.writer.run(store)
         except BaseException:
             if accepted:  # an earlier chunk may stand; it was never seen and never will be
-                self._database.writer.run(lambda connection: self._forget(connection, upload_id))
+                forgotten = self._database.writer.run(lambda connection: self._forget(connection, upload_id))
+                await asyncio.shield(forgotten)
             raise
         return Upload(upload_id, accepted)
 
@@ -124,13 +127,13 @@ class UsageRecordRepository(Repository):
             count = select(func.count()).select_from(usage_records).where(self._own(usage_records))
             if connection.execute(count).scalar_one() > most:
                 raise LimitExceededError(f"you may keep at most {most} usage records; delete the old ones first")
-            complete = update(usage_uploads).where(
-                self._own(usage_uploads), usage_uploads.c.upload_id == upload_id
-            )
+            complete = update(usage_uploads).where(self._own(usage_uploads), usage_uploads.c.upload_id == upload_id)
             connection.execute(complete.values(completed_at=now))
 
     def _forget(self, connection: Connection, upload_id: str) -> None:
-        connection.execute(delete(usage_uploads).where(self._own(usage_uploads), usage_uploads.c.upload_id == upload_id))
+        connection.execute(
+            delete(usage_uploads).where(self._own(usage_uploads), usage_uploads.c.upload_id == upload_id)
+        )
 
     async def erase(self) -> int:
         """Erase all records; says how many there were."""

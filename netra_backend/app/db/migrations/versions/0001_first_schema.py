@@ -98,7 +98,7 @@ def upgrade() -> None:
             "message_scope",
             sa.String(length=256),
             nullable=False,
-            comment="the thread the client named, or empty: where client_message_id makes a resent message the same one",
+            comment="the thread that the client named, or empty: client_message_id is unique in it",
         ),
         sa.Column("message", sa.Text(), nullable=False),
         sa.Column("message_seq", sa.Integer(), nullable=False),

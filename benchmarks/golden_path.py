@@ -1,0 +1,302 @@
+"""How many golden paths a server does on one core, beside a bare WebSocket loop in the same run.
+
+The server is pinned to the first core, the load to the second. Each of N users keeps one connection and sends the next
+message when the last has its final event: a closed loop without think time. Netra does its whole work: authenticated
+users, every event stored before it is delivered, a trivial agent that thinks, calls one tool and answers. The reference
+sends five small events and does nothing else. Rounds alternate between the two, so that both see the same machine.
+
+    python -m benchmarks.golden_path [--users 1 50 200 1000] [--seconds 5] [--rounds 3] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any, ClassVar
+
+import aiohttp
+import orjson
+import psutil
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from netra_golden_path.deployment import SERVE, started
+from netra_golden_path.report import Latency
+
+SERVER_CORE, LOAD_CORE = 0, 1
+FIVE_EVENTS = ("agent_started", "agent_thinking", "tool_executing", "tool_completed", "agent_completed")
+BARE = (sys.executable, "-m", "benchmarks.bare_loop")
+ANSWER_LIMIT_S = 60.0
+ROOT = str(Path(__file__).resolve().parent.parent)
+
+
+@dataclass
+class Measurement:
+    """One round of one server with one number of users."""
+
+    users: int
+    seconds: float = 0.0
+    done: int = 0
+    failed: int = 0
+    leaks: int = 0
+    cpu_seconds: float = 0.0
+    rss_bytes: int = 0
+    first_event: Latency = field(default_factory=Latency)
+    journey: Latency = field(default_factory=Latency)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The numbers that are reported; milliseconds and MiB."""
+        return {
+            "success": self.done / max(self.done + self.failed, 1),
+            "leaks": self.leaks,
+            "journeys": self.done,
+            "journeys_per_second": self.done / self.seconds,
+            "first_event_p50_ms": self.first_event.percentile_ms(50),
+            "first_event_p99_ms": self.first_event.percentile_ms(99),
+            "journey_p50_ms": self.journey.percentile_ms(50),
+            "journey_p99_ms": self.journey.percentile_ms(99),
+            "server_cpu_ms_per_journey": 1000 * self.cpu_seconds / max(self.done, 1),
+            "rss_mib": self.rss_bytes / 2**20,
+        }
+
+
+@dataclass
+class User:
+    """One connected user, and the secret that no other user may see."""
+
+    socket: aiohttp.ClientWebSocketResponse
+    secret: str
+    user_id: str | None = None
+    thread_id: str | None = None
+
+
+class Netra:
+    """Netra under measurement: what a user sends, and how the answers are checked."""
+
+    name = "netra"
+    command = SERVE
+    limits: ClassVar = {
+        "NETRA_AGENTS": json.dumps({"trivial": "benchmarks.trivial_agent:TrivialAgent"}),
+        "NETRA_DEFAULT_AGENT": "trivial",
+        "NETRA_MESSAGES_PER_MINUTE": "1000000",
+        "NETRA_MAX_RUNNING_RUNS": "2000",
+        "NETRA_LOG_LEVEL": "WARNING",
+    }
+
+    async def connect(self, session: aiohttp.ClientSession, url: str, count: int) -> list[User]:
+        """Register and sign in so many users, and open a socket for each."""
+        gate = asyncio.Semaphore(4)
+
+        async def one(number: int) -> User:
+            account = {"email": f"user-{number}-{os.urandom(4).hex()}@bench.invalid", "password": os.urandom(12).hex()}
+            async with gate:
+                async with session.post(f"{url}/auth/register", json=account) as answer:
+                    answer.raise_for_status()
+                    user_id = (await answer.json())["user_id"]
+                form = {"username": account["email"], "password": account["password"]}
+                async with session.post(f"{url}/auth/login", data=form) as answer:
+                    answer.raise_for_status()
+                    token = (await answer.json())["access_token"]
+                headers = {"Authorization": f"Bearer {token}"}
+                socket = await session.ws_connect(f"{url}/ws", headers=headers, compress=0)
+            await socket.receive()  # connection_ready
+            return User(socket, f"secret-{number}-{os.urandom(8).hex()}", user_id)
+
+        return list(await asyncio.gather(*(one(number) for number in range(count))))
+
+    async def travel(self, user: User, result: Measurement) -> bool:
+        """One journey; says whether everything in it was right."""
+        text = f"{user.secret} {os.urandom(4).hex()}"
+        message = {"type": "user_message", "text": text}
+        if user.thread_id is not None:
+            message["thread_id"] = user.thread_id
+        began = time.perf_counter()
+        await user.socket.send_str(orjson.dumps(message).decode())
+        seen = []
+        right = True
+        seq = None
+        while True:
+            frame = orjson.loads((await user.socket.receive()).data)
+            kind = frame["type"]
+            if kind == "message_accepted":
+                user.thread_id = frame["thread_id"]
+                seq = frame["seq"]
+                continue
+            if kind == "error":
+                return False
+            if frame["user_id"] != user.user_id:
+                result.leaks += 1
+            right = right and frame["seq"] == seq
+            seq = frame["seq"] + 1
+            if kind == "user_message":
+                continue
+            if kind == "agent_started":
+                result.first_event.record(time.perf_counter() - began)
+            seen.append(kind)
+            if frame.get("final"):
+                break
+        result.journey.record(time.perf_counter() - began)
+        answer = frame["data"].get("result") or {}
+        if answer.get("echo") != text:
+            result.leaks += "secret-" in str(answer)
+            return False
+        return right and tuple(seen) == FIVE_EVENTS and answer.get("user_id") == user.user_id
+
+
+class Bare:
+    """The reference: five events for a message, and nothing else."""
+
+    name = "bare loop"
+    command = BARE
+    limits: ClassVar[dict[str, str]] = {}
+
+    async def connect(self, session: aiohttp.ClientSession, url: str, count: int) -> list[User]:
+        """Open so many sockets."""
+        return [User(await session.ws_connect(f"{url}/ws", compress=0), "") for _ in range(count)]
+
+    async def travel(self, user: User, result: Measurement) -> bool:
+        """One journey; says whether the five events came."""
+        began = time.perf_counter()
+        await user.socket.send_str('{"type":"user_message","text":"hello"}')
+        seen = []
+        for _ in FIVE_EVENTS:
+            seen.append(orjson.loads((await user.socket.receive()).data)["type"])
+            if len(seen) == 1:
+                result.first_event.record(time.perf_counter() - began)
+        result.journey.record(time.perf_counter() - began)
+        return tuple(seen) == FIVE_EVENTS
+
+
+Candidate = Netra | Bare
+
+
+@dataclass
+class Running:
+    """A candidate whose server is up, with its users connected."""
+
+    candidate: Candidate
+    process: psutil.Process
+    users: list[User]
+
+
+async def measure(running: Running, count: int, seconds: float) -> Measurement:
+    """Let `count` users travel for some seconds."""
+    result = Measurement(count)
+    before = running.process.cpu_times()
+    began = time.perf_counter()
+    until = began + seconds
+
+    async def travel_on(user: User) -> None:
+        while time.perf_counter() < until:
+            async with asyncio.timeout(ANSWER_LIMIT_S):
+                right = await running.candidate.travel(user, result)
+            result.done += right
+            result.failed += not right
+
+    await asyncio.gather(*(travel_on(user) for user in running.users[:count]))
+    result.seconds = time.perf_counter() - began
+    after = running.process.cpu_times()
+    result.cpu_seconds = after.user + after.system - before.user - before.system
+    result.rss_bytes = running.process.memory_info().rss
+    return result
+
+
+@asynccontextmanager
+async def run(candidate: Candidate, count: int) -> AsyncIterator[Running]:
+    """Start a candidate's server on its core and connect its users."""
+    environment = {**candidate.limits, "PYTHONPATH": ROOT}
+    async with (
+        started(environment, candidate.command) as deployment,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+    ):
+        os.sched_setaffinity(deployment.pid, {SERVER_CORE})
+        users = await candidate.connect(session, deployment.url, count)
+        try:
+            yield Running(candidate, psutil.Process(deployment.pid), users)
+        finally:
+            await asyncio.gather(*(user.socket.close() for user in users), return_exceptions=True)
+
+
+async def compare(counts: Sequence[int], seconds: float, rounds: int) -> list[dict[str, Any]]:
+    """Measure both candidates in turn with each number of users."""
+    candidates: tuple[Candidate, ...] = (Netra(), Bare())
+    rows = []
+    async with AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(run(candidate, max(counts))) for candidate in candidates]
+        for count in counts:
+            taken: dict[str, list[dict[str, Any]]] = {candidate.name: [] for candidate in candidates}
+            for _ in range(rounds):
+                for server in servers:
+                    taken[server.candidate.name].append((await measure(server, count, seconds)).as_dict())
+            rows += [{"server": name, "users": count, **_middle(results)} for name, results in taken.items()]
+    return rows
+
+
+def _middle(results: list[dict[str, Any]]) -> dict[str, Any]:
+    worst: dict[str, Callable[[list[Any]], Any]] = {"success": min, "leaks": sum, "journeys": sum}
+    return {key: worst.get(key, median)([result[key] for result in results]) for key in results[0]}
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """Print the rows as a table; rates and times are medians over the rounds."""
+    table = Table("server", title="Golden path: server on one core, load on the other")
+    for heading in (
+        "users",
+        "success",
+        "leaks",
+        "journeys/s",
+        "first event p50 / p99 ms",
+        "journey p50 / p99 ms",
+        "server CPU ms",
+        "RSS MiB",
+    ):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(
+            row["server"],
+            str(row["users"]),
+            f"{row['success']:.2%}",
+            str(row["leaks"]),
+            f"{row['journeys_per_second']:,.0f}",
+            f"{row['first_event_p50_ms']:.1f} / {row['first_event_p99_ms']:.1f}",
+            f"{row['journey_p50_ms']:.1f} / {row['journey_p99_ms']:.1f}",
+            f"{row['server_cpu_ms_per_journey']:.2f}",
+            f"{row['rss_mib']:.0f}",
+        )
+    Console(width=140).print(table)
+
+
+def main() -> int:
+    """Run the benchmark; 1 when a journey failed or anything leaked."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.golden_path", description=__doc__.splitlines()[0] if __doc__ else None
+    )
+    parser.add_argument("--users", type=int, nargs="+", default=[1, 50, 200, 1000])
+    parser.add_argument("--seconds", type=float, default=5.0, help="of one round (default 5)")
+    parser.add_argument("--rounds", type=int, default=3, help="of each server with each number of users (default 3)")
+    parser.add_argument("--json", type=Path, help="where to write the rows as well")
+    options = parser.parse_args()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    os.sched_setaffinity(0, {LOAD_CORE})
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        rows = runner.run(compare(options.users, options.seconds, options.rounds))
+    show(rows)
+    if options.json:
+        options.json.write_text(json.dumps({"version": 1, "rows": rows}, indent=2))
+    return int(any(row["success"] < 1 or row["leaks"] for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
