@@ -154,14 +154,16 @@ class Socket:
         """
         message = await self._websocket.receive()
         at = self._clock()
-        if message.type is aiohttp.WSMsgType.TEXT:
-            raw = message.data
-            self.received.append(Received(at, raw, {}))
-            received = self.received[-1] = Received(at, raw, _object(raw, "a frame"))
+        if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+            try:
+                if message.type is aiohttp.WSMsgType.BINARY:
+                    raise WireBroken("a binary frame came")
+                received = Received(at, message.data, _object(message.data, "a frame"))
+            except WireBroken:
+                self.received.append(Received(at, message.data, {}))
+                raise
+            self.received.append(received)
             return received
-        if message.type is aiohttp.WSMsgType.BINARY:
-            self.received.append(Received(at, message.data, {}))
-            raise WireBroken("a binary frame came")
         if message.type is aiohttp.WSMsgType.ERROR:
             raise ConnectionEnded(self._websocket.close_code, str(message.data))
         raise ConnectionEnded(self._websocket.close_code, str(message.extra or ""))

@@ -98,7 +98,7 @@ def create_app(settings: Settings) -> FastAPI:
         ],
     )
     errors.install(app)
-    for module in (auth, threads, runs, health, ws):
+    for module in (auth, threads, runs, health):
         app.include_router(module.router)
     app.include_router(usage.router, max_body_size=settings.max_upload_bytes)
 
@@ -106,6 +106,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def page() -> FileResponse:
         return FileResponse(WEB / "index.html")
 
+    app.router.routes.append(ws.route)
     app.mount("/static", StaticFiles(directory=WEB), name="static")
     ownership.check(app, FRAMES, signed_in)
     return app

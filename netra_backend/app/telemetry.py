@@ -10,7 +10,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from structlog.typing import EventDict, Processor
 
-from netra_backend.app.services.agent_events import LogEntry
+from netra_backend.app.services.agent_events import EventType, LogEntry
 from netra_backend.app.services.user_execution_context import NoActiveContextError, current
 
 
@@ -19,7 +19,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self.entries = Counter("netra_log_entries", "Log entries committed, by type", ["type"], registry=self._registry)
+        entries = Counter("netra_log_entries", "Log entries committed, by type", ["type"], registry=self._registry)
+        self._entries_of = {type_: entries.labels(type_) for type_ in EventType}
         self.commit_seconds = Histogram(
             "netra_commit_seconds",
             "Seconds that one group commit took",
@@ -45,7 +46,7 @@ class Metrics:
     def observe_entries(self, entries: Sequence[LogEntry]) -> None:
         """Log entries have been committed."""
         for entry in entries:
-            self.entries.labels(entry.type).inc()
+            self._entries_of[entry.type].inc()
 
     def expose(self) -> bytes:
         """The numbers in Prometheus' text format."""

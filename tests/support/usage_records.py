@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -52,6 +53,20 @@ def usage_record(
         deferrable=deferrable,
         label=label,
     )
+
+
+def csv_of(count: int) -> str:
+    """So many records as the text of a CSV upload."""
+    records = [usage_record("0.125", seconds=number, request_id=f"r{number}") for number in range(count)]
+    names = [field.name for field in fields(UsageRecord)]
+    rows = [",".join(_cell(getattr(record, name)) for name in names) for record in records]
+    return "\n".join([",".join(names), *rows, ""])
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class StoredUsageRecords:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator
 
 from netra_backend.app.realtime.messages import canonical_uuid
 from netra_backend.app.services.principal import AuthenticationError, Principal
+from netra_backend.app.services.refusals import InvalidRequestError
 from netra_backend.app.services.user_execution_context import UserExecutionContext
 
 from .state import ServicesDep
@@ -34,13 +35,12 @@ PrincipalDep = Annotated[Principal, Depends(signed_in)]
 
 def request_context(request: Request, principal: PrincipalDep) -> UserExecutionContext:
     """The context of an HTTP request: the token's user, and the thread that the path names."""
-    thread_id = request.path_params.get("thread_id")
-    return UserExecutionContext.from_fastapi_request(
-        request,
-        principal.user_id,
-        thread_id=canonical_uuid(thread_id) if thread_id is not None else str(uuid4()),
-        run_id=str(uuid4()),
-    )
+    named = request.path_params.get("thread_id")
+    try:
+        thread_id = str(uuid4()) if named is None else canonical_uuid(named)
+    except ValueError as error:
+        raise InvalidRequestError(f"thread_id: {error}", code="invalid_id") from None
+    return UserExecutionContext.from_fastapi_request(request, principal.user_id, thread_id, run_id=str(uuid4()))
 
 
 ContextDep = Annotated[UserExecutionContext, Depends(request_context)]

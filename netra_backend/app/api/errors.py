@@ -95,8 +95,7 @@ def install(app: FastAPI) -> None:
             for fault in error.errors()
         ]
         named = "; ".join(f"{fault['field']}: {fault['expected']}" for fault in errors)
-        code = "invalid_json" if error.errors()[0]["type"] == "json_invalid" else "invalid_request"
-        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, code, named, errors=errors)
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, _code(error.errors()[0]), named, errors=errors)
 
     @app.exception_handler(HTTPException)
     async def http_error(_request: Request, error: HTTPException) -> JSONResponse:
@@ -109,3 +108,9 @@ def install(app: FastAPI) -> None:
     async def failed(_request: Request, error: Exception) -> JSONResponse:
         _logger.error("a request failed", exc_info=error)
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "the server failed; try again")
+
+
+def _code(fault: dict[str, Any]) -> str:
+    if fault["type"] == "json_invalid":
+        return "invalid_json"
+    return "invalid_id" if fault["loc"][0] == "path" else "invalid_request"

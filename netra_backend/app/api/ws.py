@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fastapi import APIRouter
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.routing import WebSocketRoute
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
 
-from netra_backend.app.db.errors import StorageUnavailableError
 from netra_backend.app.db.repositories.event_log import EventLog
 from netra_backend.app.realtime.connection import Connection
 from netra_backend.app.realtime.messages import PROTOCOL
 from netra_backend.app.services.principal import AuthenticationError, Principal
+from netra_backend.app.services.refusals import RefusedError
 from netra_backend.app.services.run_state import RunStatus
 from netra_backend.app.services.submission import Accepted, Submission
 from netra_backend.app.services.user_execution_context import UserExecutionContext
@@ -19,14 +20,13 @@ from netra_backend.app.services.user_execution_context import UserExecutionConte
 from .errors import refusal_response, unauthenticated_response
 from .state import Services, services_of
 
-router = APIRouter()
-
 
 class _Socket:
-    """Starlette's socket as `Connection` wants it."""
+    """A WebSocket as `Connection` wants it; frames skip Starlette's layers, which cost more than the sending."""
 
-    def __init__(self, websocket: WebSocket) -> None:
+    def __init__(self, websocket: WebSocket, send: Send) -> None:
         self._websocket = websocket
+        self._send = send
 
     async def receive(self) -> str | bytes | None:
         message = await self._websocket.receive()
@@ -36,7 +36,7 @@ class _Socket:
         return text if text is not None else message["bytes"]
 
     async def send(self, text: str) -> None:
-        await self._websocket.send({"type": "websocket.send", "text": text})
+        await self._send({"type": "websocket.send", "text": text})
 
     async def close(self, code: int, reason: str) -> None:
         await self._websocket.close(code, reason)
@@ -63,35 +63,43 @@ class _Desk:
         return EventLog(context, self._services.database)
 
 
-@router.websocket("/ws")
-async def connect(websocket: WebSocket) -> None:
-    """Serve a socket: refused with 401 before the upgrade when its Authorization header proves nothing."""
-    services = services_of(websocket)
-    principal = None
+async def _authenticate(websocket: WebSocket, services: Services) -> Principal | None:
+    """Who the upgrade's Authorization header proves; None when there is no such header."""
     header = websocket.headers.get("authorization")
-    if header is not None:
-        scheme, _, token = header.partition(" ")
+    if header is None:
+        return None
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise AuthenticationError("expected an Authorization header: Bearer, and an access token")
+    return await services.accounts.authenticate(token.strip())
+
+
+class SocketEndpoint:
+    """The ASGI app of `/ws`: refused with 401 before the upgrade when its Authorization header proves nobody."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one socket to its end."""
+        websocket: WebSocket = WebSocket(scope, receive, send)
+        services = services_of(websocket)
         try:
-            if scheme.lower() != "bearer" or not token:
-                raise AuthenticationError("expected an Authorization header: Bearer, and an access token")
-            principal = await services.accounts.authenticate(token.strip())
+            principal = await _authenticate(websocket, services)
         except AuthenticationError as error:
             await websocket.send_denial_response(unauthenticated_response(error.reason))
             return
-        except StorageUnavailableError as error:
-            await websocket.send_denial_response(refusal_response(error))
+        except RefusedError as refusal:
+            await websocket.send_denial_response(refusal_response(refusal))
             return
-    await websocket.accept(subprotocol=PROTOCOL if PROTOCOL in websocket.scope["subprotocols"] else None)
-    connection = Connection(
-        _Socket(websocket),
-        _Desk(services),
-        services.hub,
-        services.connections,
-        principal,
-        authentication_timeout=services.settings.authentication_timeout,
-        max_outbox=services.settings.max_outbox_frames,
-    )
-    try:
+        await websocket.accept(subprotocol=PROTOCOL if PROTOCOL in scope["subprotocols"] else None)
+        connection = Connection(
+            _Socket(websocket, send),
+            _Desk(services),
+            services.hub,
+            services.connections,
+            principal,
+            authentication_timeout=services.settings.authentication_timeout,
+            max_outbox=services.settings.max_outbox_frames,
+        )
         await connection.run()
-    except (WebSocketDisconnect, RuntimeError):
-        return
+
+
+route = WebSocketRoute("/ws", SocketEndpoint())

@@ -200,7 +200,7 @@ class Connection:
             parsed = parse_client_frame(message)
         except InvalidRequestError as refusal:
             self._bad_frames += 1
-            self._refuse(refusal.code, refusal.message, None)
+            self._refuse(refusal.code, refusal.message, refusal.client_message_id)
             if self._bad_frames >= MAX_BAD_FRAMES:
                 raise _Closed(1008, f"{MAX_BAD_FRAMES} bad frames in a row") from None
             return

@@ -15,6 +15,7 @@ from netra_backend.app.services.refusals import InvalidRequestError
 PROTOCOL: Final = "netra.v1"
 MAX_FRAME_BYTES: Final = 1024 * 1024
 MAX_TEXT_CHARACTERS: Final = 32_768
+MAX_CLIENT_MESSAGE_ID: Final = 128
 
 
 def canonical_uuid(value: str) -> str:
@@ -45,7 +46,7 @@ def _says_something(value: str) -> str:
 
 Uuid = Annotated[str, AfterValidator(canonical_uuid)]
 MessageText = Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS), AfterValidator(_says_something)]
-ClientMessageId = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(without_nul)]
+ClientMessageId = Annotated[str, Field(min_length=1, max_length=MAX_CLIENT_MESSAGE_ID), AfterValidator(without_nul)]
 AgentName = Annotated[str, Field(min_length=1, max_length=64)]
 IfBusyText = Literal["enqueue", "reject", "interrupt"]
 
@@ -120,10 +121,20 @@ def parse_client_frame(text: str) -> ClientFrame:
     try:
         return _ADAPTER.validate_json(text)
     except ValidationError as error:
-        raise _explain(error) from None
+        raise _explain(error, _client_message_id(text)) from None
 
 
-def _explain(error: ValidationError) -> InvalidRequestError:
+def _client_message_id(text: str) -> str | None:
+    """The id of a message that is bad otherwise, so that the client learns which of its messages was refused."""
+    try:
+        frame = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    value = frame.get("client_message_id") if isinstance(frame, dict) else None
+    return value if isinstance(value, str) and len(value) <= MAX_CLIENT_MESSAGE_ID else None
+
+
+def _explain(error: ValidationError, client_message_id: str | None) -> InvalidRequestError:
     first = error.errors(include_url=False, include_context=False)[0]
     kind, where, came = first["type"], first["loc"], first["input"]
     if kind == "json_invalid":
@@ -133,13 +144,15 @@ def _explain(error: ValidationError) -> InvalidRequestError:
     if not where:
         named = f"type {_shown(came.get('type'))}" if isinstance(came, dict) else f"a JSON {_json_kind(came)}"
         return InvalidRequestError(
-            f"expected an object whose type is one of {', '.join(FRAMES)}; came {named}", code="unknown_frame_type"
+            f"expected an object whose type is one of {', '.join(FRAMES)}; came {named}",
+            code="unknown_frame_type",
+            client_message_id=client_message_id,
         )
     field = ".".join(str(part) for part in where[1:])
     code = f"invalid_{field}" if field in ("thread_id", "run_id", "text") else "invalid_frame"
     problem = first["msg"].removeprefix("Value error, ")
     got = "" if field == "token" or kind in ("missing", "extra_forbidden") else f"; came {_shown(came)}"
-    return InvalidRequestError(f"{field}: {problem}{got}", code=code)
+    return InvalidRequestError(f"{field}: {problem}{got}", code=code, client_message_id=client_message_id)
 
 
 def _shown(value: Any) -> str:

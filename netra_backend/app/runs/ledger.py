@@ -39,16 +39,15 @@ Key = tuple[str, str]
 
 # Made once: building and caching an expression costs more than the statement itself.
 _KEYS: Final[BindParameter[Any]] = bindparam("keys", expanding=True)
-_RUNS_BY_ID: Final = select(runs).where(tuple_(runs.c.user_id, runs.c.run_id).in_(_KEYS)).with_for_update()
-_RUNS_BY_MESSAGE: Final = (
-    select(runs)
-    .where(tuple_(runs.c.user_id, runs.c.message_scope, runs.c.client_message_id).in_(_KEYS))
+_RUNS: Final = (
+    select(*(runs.c[name] for name in RunRecord.__slots__), threads.c.last_seq)
+    .join_from(runs, threads, (threads.c.user_id == runs.c.user_id) & (threads.c.thread_id == runs.c.thread_id))
     .with_for_update()
 )
-_UNFINISHED_RUNS_BY_THREAD: Final = (
-    select(runs)
-    .where(tuple_(runs.c.user_id, runs.c.thread_id).in_(_KEYS), runs.c.status.in_(UNFINISHED))
-    .with_for_update()
+_RUNS_BY_ID: Final = _RUNS.where(tuple_(runs.c.user_id, runs.c.run_id).in_(_KEYS))
+_RUNS_BY_MESSAGE: Final = _RUNS.where(tuple_(runs.c.user_id, runs.c.message_scope, runs.c.client_message_id).in_(_KEYS))
+_UNFINISHED_RUNS_BY_THREAD: Final = _RUNS.where(
+    tuple_(runs.c.user_id, runs.c.thread_id).in_(_KEYS), runs.c.status.in_(UNFINISHED)
 )
 _THREADS_BY_ID: Final = (
     select(threads.c.user_id, threads.c.thread_id, threads.c.last_seq)
@@ -225,21 +224,23 @@ class _Fold:
         self._load_runs(_RUNS_BY_MESSAGE, messages)
         self._load_runs(_UNFINISHED_RUNS_BY_THREAD, busy_threads)
         self._stored = dict(self._runs)
-        named_threads.update((run.user_id, run.thread_id) for run in self._runs.values())
-        self._load_threads(named_threads)
+        self._load_threads(named_threads - self._last_seq.keys())
+        self._stored_threads = dict(self._last_seq)
 
     def _load_runs(self, statement: Select[Any], keys: Collection[tuple[str, ...]]) -> None:
         if not keys:
             return
-        for row in self._connection.execute(statement, {"keys": list(keys)}):
-            run = RunRecord.from_row(row)
+        for *columns, last_seq in self._connection.execute(statement, {"keys": list(keys)}):
+            run = RunRecord.from_columns(columns)
+            self._last_seq[run.user_id, run.thread_id] = last_seq
             self._runs[run.user_id, run.run_id] = run
             self._by_message[run.user_id, run.message_scope, run.client_message_id] = run
 
     def _load_threads(self, keys: Collection[Key]) -> None:
+        if not keys:
+            return
         for user_id, thread_id, last_seq in self._connection.execute(_THREADS_BY_ID, {"keys": list(keys)}):
             self._last_seq[user_id, thread_id] = last_seq
-        self._stored_threads = dict(self._last_seq)
 
     def apply(self, command: Command) -> Written | Exception:
         """The command's result by the state the ones before it have left."""
@@ -308,6 +309,7 @@ class _Fold:
             raise ThreadBusyError(
                 "the thread has an unfinished run; wait for it, cancel it, or send with if_busy 'enqueue'"
             )
+        unfinished.sort(key=lambda run: run.message_seq)
         return [(run.run_id, self._end_as_cancelled(run, "interrupted by a newer message")) for run in unfinished]
 
     def _claim(self, command: ClaimRun) -> Written:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-
-from sqlalchemy import Row
 
 from netra_backend.app.services.run_state import RunStatus
 
@@ -33,6 +32,7 @@ class RunRecord:
     finished_at: datetime | None
 
     @classmethod
-    def from_row(cls, row: Row[Any]) -> RunRecord:
-        """The record of a row of `select(runs)`."""
-        return cls(**{**row._mapping, "status": RunStatus(row.status)})
+    def from_columns(cls, columns: Iterable[Any]) -> RunRecord:
+        """The record of a row of `runs`, its columns in the order of the fields."""
+        values = dict(zip(cls.__slots__, columns, strict=True))
+        return cls(**{**values, "status": RunStatus(values["status"])})

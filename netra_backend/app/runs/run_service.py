@@ -143,7 +143,7 @@ class RunService:
             database: read before anything is served.
         """
         for row in await database.read(find_unfinished_runs):
-            run = RunRecord.from_row(row)
+            run = RunRecord.from_columns(row)
             if run.status is RunStatus.QUEUED:
                 self._dispatcher.offer(run)
             else:

@@ -56,7 +56,7 @@ class LogEntry:
     user_id: str
     thread_id: str
     seq: int
-    type: str
+    type: EventType
     run_id: str
     request_id: str
     parent_request_id: str | None

@@ -16,20 +16,25 @@ class RefusedError(Exception):
 
 
 class InvalidRequestError(RefusedError):
-    """Raised when a field of a request is not what it must be."""
+    """Raised when a field of a request is not what it must be.
+
+    Attributes:
+        client_message_id: the client's own id of the message that it was to be, when it can be read.
+    """
 
     code = "invalid_request"
 
-    def __init__(self, message: str, *, code: str = "invalid_request") -> None:
+    def __init__(self, message: str, *, code: str = "invalid_request", client_message_id: str | None = None) -> None:
         super().__init__(message)
         self.code = code  # type: ignore[misc]  # narrower than the class's: which field or form it was
+        self.client_message_id = client_message_id
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _restore_invalid_request, (self.message, self.code)
+        return _restore_invalid_request, (self.message, self.code, self.client_message_id)
 
 
-def _restore_invalid_request(message: str, code: str) -> InvalidRequestError:
-    return InvalidRequestError(message, code=code)
+def _restore_invalid_request(message: str, code: str, client_message_id: str | None) -> InvalidRequestError:
+    return InvalidRequestError(message, code=code, client_message_id=client_message_id)
 
 
 class NotFoundError(RefusedError):

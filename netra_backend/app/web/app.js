@@ -209,6 +209,7 @@ let thread = null; // {id, stored, last, resuming, runs}: `last` is the highest 
 
 function openThread(id = null) {
   thread = { id: id ?? uuid(), stored: id !== null, last: 0, resuming: false, runs: new Map() };
+  following = true;
   $("runs").replaceChildren();
   $("empty").hidden = thread.stored;
   $("question").value = thread.stored ? "" : DEFAULT_QUESTION;
@@ -236,8 +237,8 @@ function takeEntry(entry) {
   thread.last = entry.seq;
   thread.resuming = false;
   thread.stored = true;
+  attempts = 0; // the connection gets somewhere
   $("empty").hidden = true;
-  const atEnd = window.innerHeight + window.scrollY > document.documentElement.scrollHeight - 160;
   let run = thread.runs.get(entry.run_id);
   if (!run) {
     run = new Run(entry.run_id);
@@ -246,9 +247,31 @@ function takeEntry(entry) {
   }
   run.take(entry);
   if (entry.final) loadThreads();
-  if (run.askedHere && entry.type === "user_message") run.node.scrollIntoView();
-  else if (run.askedHere && entry.final) run.answer.scrollIntoView();
-  else if (atEnd) window.scrollTo(0, document.documentElement.scrollHeight);
+  if (run.askedHere && entry.type === "user_message") jumpTo(run.node, true);
+  else if (run.askedHere && entry.final) jumpTo(run.answer, false);
+  else followFrame ||= requestAnimationFrame(follow); // once per frame: a replay brings thousands
+}
+
+let followFrame = 0;
+let following = true; // whether the page keeps to its end as it grows; scrolling up ends that
+let lastY = 0;
+
+function follow() {
+  followFrame = 0;
+  if (following) window.scrollTo(0, document.documentElement.scrollHeight);
+}
+
+function jumpTo(node, thenFollow) {
+  cancelAnimationFrame(followFrame);
+  followFrame = 0;
+  following = thenFollow;
+  node.scrollIntoView();
+}
+
+function noticeScroll() {
+  const atEnd = window.innerHeight + window.scrollY > document.documentElement.scrollHeight - 160;
+  following = atEnd || (following && window.scrollY >= lastY);
+  lastY = window.scrollY;
 }
 
 function ask(text) {
@@ -751,6 +774,7 @@ $("question").addEventListener("keydown", (event) => {
   $("ask").requestSubmit();
 });
 
+window.addEventListener("scroll", noticeScroll, { passive: true });
 window.addEventListener("online", () => session && !ready && connect());
 setInterval(watchOver, PING_EVERY_MS);
 showGate();

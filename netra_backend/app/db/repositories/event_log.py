@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, select
 
 from netra_backend.app.db.engine import Database
 from netra_backend.app.db.tables import events, threads
-from netra_backend.app.services.agent_events import LogEntry
+from netra_backend.app.services.agent_events import EventType, LogEntry
 from netra_backend.app.services.refusals import NotFoundError
 from netra_backend.app.services.user_execution_context import UserExecutionContext
 
@@ -18,7 +18,7 @@ from .repository import Repository
 
 def to_entry(row: Row[Any]) -> LogEntry:
     """The entry of a row of `select(events)`."""
-    return LogEntry(**row._mapping)
+    return LogEntry(**{**row._mapping, "type": EventType(row.type)})
 
 
 class EventLog(Repository):

@@ -1,0 +1,191 @@
+"""The database: private files, readers that cannot write, and what SQLite is really set to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import threading
+from contextvars import ContextVar
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from netra_backend.app.db.engine import Database
+from netra_backend.app.db.errors import StorageUnavailableError
+from tests.support.database import FILE, WAIT_SECONDS, add_users, database_url, open_database, user_row, writer_held
+
+
+def _pragma(connection: Connection, name: str) -> object:
+    return connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+async def test_nobody_else_may_read_the_files(tmp_path: Path) -> None:
+    """The database and its journals have mode 0600, whatever the process's umask would allow."""
+    before = os.umask(0)
+    try:
+        database = await asyncio.to_thread(Database, database_url(tmp_path / "data"))
+        await database.writer.run(lambda connection: connection.execute(text("CREATE TABLE t (n)")))
+        await database.read(lambda connection: connection.execute(text("SELECT * FROM t")).all())
+        modes = {path.name: _mode(path) for path in (tmp_path / "data").iterdir()}
+        await database.close()
+    finally:
+        os.umask(before)
+    assert modes == {FILE: 0o600, f"{FILE}-wal": 0o600, f"{FILE}-shm": 0o600}
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "postgresql://u:secret-word@host/db"])
+def test_other_databases_are_refused_without_their_password(url: str) -> None:
+    """What is no SQLite file is refused at once, and the refusal shows no password."""
+    with pytest.raises(ValueError, match="expected sqlite:///PATH") as caught:
+        Database(url)
+    assert "secret-word" not in str(caught.value)
+
+
+async def test_the_pragmas_are_set_on_every_connection(database: Database) -> None:
+    """Reader and writer are in WAL mode, sync in full and enforce foreign keys."""
+
+    def settings(connection: Connection) -> tuple[object, ...]:
+        return tuple(
+            _pragma(connection, name)
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout", "query_only")
+        )
+
+    full = 2
+    assert await database.writer.run(settings) == ("wal", full, 1, 5_000, 0)
+    assert await database.read(settings) == ("wal", full, 1, 5_000, 1)
+
+
+async def test_every_reader_of_the_pool_refuses_to_write(tmp_path: Path) -> None:
+    """However many read at once, none of their connections can write."""
+    count = 3
+    together = threading.Barrier(count)
+
+    def work(connection: Connection) -> object:
+        together.wait(WAIT_SECONDS)  # so that each has a connection of its own
+        return user_row(connection, "mallory")
+
+    async with open_database(tmp_path, reader_threads=count) as database:
+        refusals = await asyncio.gather(*(database.read(work) for _ in range(count)), return_exceptions=True)
+        assert [type(refusal) for refusal in refusals] == [StorageUnavailableError] * count
+        assert "readonly" in str(refusals[0])
+        stored = await database.read(lambda connection: connection.execute(text("SELECT count(*) FROM users")).scalar())
+        assert stored == 0
+
+
+async def test_a_read_is_one_moment(database: Database) -> None:
+    """Two statements of one read see the same rows, though a commit came between them."""
+    await add_users(database, "alice")
+    loop = asyncio.get_running_loop()
+    counted, committed = asyncio.Event(), threading.Event()
+
+    def work(connection: Connection) -> tuple[object, object]:
+        count = text("SELECT count(*) FROM users")
+        first = connection.execute(count).scalar()
+        loop.call_soon_threadsafe(counted.set)
+        committed.wait(WAIT_SECONDS)
+        return first, connection.execute(count).scalar()
+
+    reading = asyncio.ensure_future(database.read(work))
+    await counted.wait()
+    await add_users(database, "bob")
+    committed.set()
+    assert await reading == (1, 1)
+
+
+async def test_reads_do_not_wait_for_the_writer(database: Database) -> None:
+    """A reader is served while the writer is inside a transaction."""
+    async with writer_held(database):
+        assert await database.read(lambda connection: connection.execute(text("SELECT 1")).scalar()) == 1
+
+
+async def test_foreign_keys_are_enforced(database: Database) -> None:
+    """A row that belongs to nobody is refused."""
+    orphan = text("INSERT INTO threads VALUES ('nobody', 't', NULL, '', '', 0)")
+    with pytest.raises(IntegrityError, match="FOREIGN KEY"):
+        await database.writer.run(lambda connection: connection.execute(orphan))
+
+
+async def test_a_read_that_fails_leaves_its_connection_usable(tmp_path: Path) -> None:
+    """What the work raises is passed on, and the pool's only connection serves the next."""
+    async with open_database(tmp_path, reader_threads=1) as database:
+        with pytest.raises(ZeroDivisionError):
+            await database.read(lambda _connection: 1 / 0)
+        with pytest.raises(StorageUnavailableError, match="no such table") as caught:
+            await database.read(lambda connection: connection.execute(text("SELECT * FROM nowhere")))
+        assert isinstance(caught.value.__cause__, OperationalError)
+        assert await database.read(lambda connection: connection.execute(text("SELECT 1")).scalar()) == 1
+
+
+async def test_a_cancelled_reader_does_not_take_its_connection_along(tmp_path: Path) -> None:
+    """A caller who goes away in the middle of a statement leaves the pool's only connection to the next one, whole."""
+    loop = asyncio.get_running_loop()
+    entered, leave = asyncio.Event(), threading.Event()
+
+    def work(connection: Connection) -> None:
+        loop.call_soon_threadsafe(entered.set)
+        leave.wait(WAIT_SECONDS)
+        connection.execute(text("SELECT 1"))
+
+    async with open_database(tmp_path, reader_threads=1) as database:
+        reading = asyncio.ensure_future(database.read(work))
+        await entered.wait()
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        following = asyncio.ensure_future(
+            database.read(lambda connection: connection.execute(text("SELECT 2")).scalar())
+        )
+        leave.set()
+        assert await following == 2
+
+
+async def test_a_read_sees_the_callers_context_variables(database: Database) -> None:
+    """The reader thread works under a copy of the caller's context: it reads it and cannot change it."""
+    variable: ContextVar[str] = ContextVar("variable", default="nobody")
+    variable.set("alice")
+
+    def work(_connection: Connection) -> str:
+        seen = variable.get()
+        variable.set("mallory")
+        return seen
+
+    assert await database.read(work) == "alice"
+    assert variable.get() == "alice"
+
+
+async def test_closing_while_somebody_reads_does_not_block_the_event_loop(tmp_path: Path) -> None:
+    """`close` waits for a read under way without stopping everybody else, on whom that read may depend."""
+    loop = asyncio.get_running_loop()
+    entered, leave = asyncio.Event(), threading.Event()
+    answered_by_the_loop: list[bool] = []
+
+    def work(_connection: Connection) -> None:
+        loop.call_soon_threadsafe(entered.set)
+        answered_by_the_loop.append(leave.wait(2))
+
+    async with open_database(tmp_path) as database:
+        reading = asyncio.ensure_future(database.read(work))
+        await entered.wait()
+        closing = asyncio.ensure_future(database.close())
+        await asyncio.sleep(0)  # one turn of the loop, in which it begins
+        leave.set()
+        await asyncio.gather(closing, reading)
+    assert answered_by_the_loop == [True]
+
+
+async def test_a_closed_database_says_so(tmp_path: Path) -> None:
+    """Reading or writing after `close` is refused like a database that is gone, and closing twice is right."""
+    async with open_database(tmp_path) as database:
+        await add_users(database, "alice")
+        await database.close()
+        with pytest.raises(StorageUnavailableError):
+            await database.writer.run(lambda _connection: None)
+        with pytest.raises(StorageUnavailableError):
+            await database.read(lambda _connection: None)
