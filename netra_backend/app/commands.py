@@ -21,6 +21,9 @@ from netra_backend.app.main import create_app
 from netra_backend.app.realtime.messages import MAX_FRAME_BYTES
 from netra_backend.app.telemetry import configure_logging
 
+ACCEPTS_PER_TURN: Final = 16
+"""uvloop takes one connection from a listener in a turn of the event loop; so many handles of it take as many."""
+
 SWITCH_INTERVAL_SECONDS: Final = 0.0005
 """SQLite lets go of the interpreter at each row it writes; it waits so long to get it back from a busy event loop."""
 
@@ -71,7 +74,7 @@ def serve(argv: Sequence[str]) -> int:
         ),
         settings,
     )
-    server.run(sockets=[listener])
+    server.run(sockets=[listener, *(listener.dup() for _ in range(ACCEPTS_PER_TURN - 1))])
     return Exit.OK if server.started else Exit.FAILED
 
 

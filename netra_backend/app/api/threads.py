@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import uuid4
@@ -101,8 +102,13 @@ async def rename_thread(
 @router.delete("/{thread_id}", status_code=HTTPStatus.NO_CONTENT)
 async def delete_thread(thread_id: PathId, context: ContextDep, services: ServicesDep) -> None:
     """Erase a thread with all that is in it; its runs stop."""
-    for run_id in await ThreadRepository(context, services.database).delete(thread_id):
-        services.runs.stop(context.user_id, run_id)
+
+    def erased(unfinished: Sequence[str]) -> None:
+        for run_id in unfinished:
+            services.runs.stop(context.user_id, run_id)
+        services.hub.forget((context.user_id, thread_id))
+
+    await ThreadRepository(context, services.database).delete(thread_id, erased)
 
 
 @router.get("/{thread_id}/messages")

@@ -17,6 +17,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
+from netra_backend.app.services.refusals import RefusedError
+
 from .errors import StorageUnavailableError
 
 C = TypeVar("C", contravariant=True)
@@ -100,9 +102,9 @@ class GroupCommitWriter:
             self._lock.notify()
         return pending.future
 
-    def run(self, work: Callable[[Connection], T]) -> asyncio.Future[T]:
+    def run(self, work: Callable[[Connection], T], on_commit: Callable[[T], None] | None = None) -> asyncio.Future[T]:
         """Run `work` in a transaction of the writer; otherwise as `submit`."""
-        return self.submit(_run_each, work)
+        return self.submit(_run_each, work, on_commit)
 
     def _start(self) -> asyncio.AbstractEventLoop:
         self._loop = loop = asyncio.get_running_loop()
@@ -160,7 +162,15 @@ class GroupCommitWriter:
 
 
 def _run_each(connection: Connection, commands: Sequence[Callable[[Connection], T]]) -> list[T | Exception]:
-    return [work(connection) for work in commands]
+    outcomes: list[T | Exception] = []
+    for work in commands:
+        with connection.begin_nested() as savepoint:
+            try:
+                outcomes.append(work(connection))
+            except RefusedError as refusal:
+                savepoint.rollback()
+                outcomes.append(refusal)
+    return outcomes
 
 
 def _settle(batch: list[_Pending[Any]]) -> None:

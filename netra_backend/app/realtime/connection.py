@@ -266,7 +266,8 @@ class Connection:
                 seq=accepted.seq,
             )
         )
-        if accepted.thread_id in self._subscriptions:
+        watched = self._subscriptions.get(accepted.thread_id)
+        if watched is not None and not watched.is_over:
             return
         if accepted.repeated:
             self._resume(accepted.thread_id, accepted.seq - 1)

@@ -52,7 +52,7 @@ class EventStream:
     def open(self, key: ThreadKey) -> None:
         """Take a place among the user's connections, and hear of the thread from now on; raises LimitExceededError."""
         self._connections.add(self._user_id, self)
-        self._subscription = Subscription(key, self._outbox.put)
+        self._subscription = Subscription(key, self._outbox.put, self._end)
         self._hub.subscribe(self._subscription)
 
     async def chunks(self, after_seq: int) -> AsyncIterator[str]:

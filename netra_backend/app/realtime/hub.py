@@ -26,11 +26,17 @@ class Subscription:
     Args:
         key: whose and which thread.
         deliver: takes the frame of an entry, or of a delta; must not block.
+        ended: called when the thread is erased.
+
+    Attributes:
+        is_over: whether the thread was erased; a new one of the same id is another thread.
     """
 
-    def __init__(self, key: ThreadKey, deliver: Callable[[str], None]) -> None:
+    def __init__(self, key: ThreadKey, deliver: Callable[[str], None], ended: Callable[[], None] | None = None) -> None:
         self.key = key
+        self.is_over = False
         self._deliver = deliver
+        self._ended = ended
         self._cursor = 0
         self._held: list[tuple[int, str]] | None = []
         self._lost_held = False
@@ -58,6 +64,12 @@ class Subscription:
         self._cursor = max(self._cursor, after_seq)
         for seq, text in held:
             self.offer(seq, text)
+
+    def end(self) -> None:
+        """The thread was erased."""
+        self.is_over = True
+        if self._ended is not None:
+            self._ended()
 
     async def catch_up(self, log: LogReader, after_seq: int, send: Callable[[str], object]) -> None:
         """Replay the log after a seq, then go live.
@@ -98,6 +110,11 @@ class Hub:
             remaining.remove(subscription)
             if not remaining:
                 del self._subscriptions[subscription.key]
+
+    def forget(self, key: ThreadKey) -> None:
+        """A thread was erased: whoever watches it hears no more."""
+        for subscription in self._subscriptions.pop(key, []):
+            subscription.end()
 
     def publish(self, entries: Sequence[LogEntry]) -> None:
         """Entries have been committed, in this order."""

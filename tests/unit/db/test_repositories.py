@@ -7,7 +7,7 @@ import base64
 import inspect
 import json
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -32,7 +32,6 @@ from netra_backend.app.services.agent_events import EventType
 from netra_backend.app.services.refusals import InvalidRequestError, LimitExceededError, NotFoundError
 from netra_backend.app.services.run_state import RunStatus
 from netra_backend.app.services.usage_record import UsageRecord
-from netra_backend.app.services.user_execution_context import UserExecutionContext
 from tests.support.database import SIGNED_UP, WAIT_SECONDS, add_users, all_rows, disk_full, writer_held
 from tests.support.made_contexts import make_context
 from tests.support.stored_runs import completion, happening, message
@@ -70,6 +69,10 @@ async def seeded(database: Database) -> Database:
     await _seed(database, "alice")
     await _seed(database, "mallory")
     return database
+
+
+def _ignore(_run_ids: Sequence[str]) -> None:
+    """Nothing has to be stopped."""
 
 
 def _accounts(user_id: str, database: Database) -> AccountRepository:
@@ -150,7 +153,9 @@ async def _thread_rename(database: Database, whose: str) -> object:
 
 
 async def _thread_delete(database: Database, whose: str) -> object:
-    return await _threads("mallory", database).delete(f"thread-of-{whose}")
+    stopped: list[str] = []
+    await _threads("mallory", database).delete(f"thread-of-{whose}", stopped.extend)
+    return stopped
 
 
 async def _thread_messages(database: Database, whose: str) -> object:
@@ -251,7 +256,9 @@ async def test_two_users_may_use_the_same_ids(database: Database) -> None:
     await _threads("mallory", database).rename("same", "renamed")
     assert (await _threads("alice", database).get("same")).title == "of alice"
     assert (await _runs("alice", database).get("same")).message == "of alice"
-    assert await _threads("mallory", database).delete("same") == ["same"]
+    stopped: list[str] = []
+    await _threads("mallory", database).delete("same", stopped.extend)
+    assert stopped == ["same"]
     entries = await EventLog(make_context("alice", thread_id="same"), database).read(0, 10)
     assert [json.loads(entry.data)["text"] for entry in entries] == ["of alice"]
 
@@ -302,7 +309,7 @@ async def test_a_thread_made_between_two_pages_moves_nothing(database: Database)
     repository = _threads("alice", database)
     first, cursor = await repository.page(limit=2, cursor=None)
     await repository.create("new", "made now")
-    await repository.delete(first[1].thread_id)
+    await repository.delete(first[1].thread_id, _ignore)
     second, end = await repository.page(limit=2, cursor=cursor)
     assert [thread.thread_id for thread in (*first, *second)] == expected
     assert end is None
@@ -477,7 +484,9 @@ async def test_renaming_changes_the_title_and_the_time(database: Database) -> No
 async def test_deleting_a_thread_takes_its_log_and_runs_along(seeded: Database) -> None:
     """Nothing of the thread stays, its unfinished runs are told, and the user's other things stay."""
     await _threads("alice", seeded).create("other", None)
-    assert await _threads("alice", seeded).delete("thread-of-alice") == ["waiting-run-of-alice"]
+    stopped: list[str] = []
+    await _threads("alice", seeded).delete("thread-of-alice", stopped.extend)
+    assert stopped == ["waiting-run-of-alice"]
     left = await _rows_of(seeded, "alice")
     assert {name: len(found) for name, found in left.items()} == {
         "users": 1,
@@ -489,7 +498,21 @@ async def test_deleting_a_thread_takes_its_log_and_runs_along(seeded: Database) 
         "usage_records": 2,
     }
     with pytest.raises(NotFoundError):
-        await _threads("alice", seeded).delete("thread-of-alice")
+        await _threads("alice", seeded).delete("thread-of-alice", stopped.extend)
+    assert stopped == ["waiting-run-of-alice"]
+
+
+async def test_the_runs_of_an_erased_thread_are_told_before_it_can_be_made_anew(seeded: Database) -> None:
+    """Who is told of the runs to stop hears it before the message that begins a new thread of that id is told."""
+    told: list[object] = []
+    ledger = Ledger(seeded, lambda _entries: None)
+    async with writer_held(seeded):
+        deleting = asyncio.ensure_future(_threads("alice", seeded).delete("thread-of-alice", told.append))
+        await asyncio.sleep(0)  # one turn of the loop, in which it is submitted
+        writing = ledger.write(message("alice", "thread-of-alice", "new"), lambda written: told.append(written.run.run_id))
+    await asyncio.gather(deleting, writing)
+    assert told == [["waiting-run-of-alice"], "new"]
+    assert await _runs("alice", seeded).unfinished() == ["new"]
 
 
 async def test_unfinished_runs_are_those_that_have_not_ended(seeded: Database) -> None:
@@ -687,17 +710,17 @@ async def test_an_upload_cancelled_during_its_commit_leaves_nothing(database: Da
     submitted = asyncio.Event()
     run = database.writer.run
 
-    def watched(work: Callable[..., Any]) -> asyncio.Future[Any]:
+    def watched(*arguments: Any) -> asyncio.Future[Any]:
         submitted.set()
-        return run(work)
+        return run(*arguments)
 
     async with writer_held(database):
         database.writer.run = watched  # type: ignore[method-assign]  # tells that the first chunk was submitted
         adding = asyncio.ensure_future(_usage("alice", database).add(_records(5), most=MANY))
         await submitted.wait()
         adding.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await adding
+    with pytest.raises(asyncio.CancelledError):
+        await adding
     await _settled(database)
     stored = await all_rows(database)
     assert (stored["usage_uploads"], stored["usage_records"]) == ([], [])
@@ -755,8 +778,3 @@ async def test_erasing_records_counts_them(database: Database) -> None:
     assert await _usage("alice", database).erase() == 0
     assert (await _rows_of(database, "alice"))["usage_uploads"] == []
     assert len(await _usage("bob", database).all()) == 5
-
-
-def _context_type_check(context: UserExecutionContext) -> None:
-    """A repository is made from a context and from nothing less; mypy reads this, nobody runs it."""
-    ThreadRepository(context.user_id, None)  # type: ignore[arg-type]

@@ -204,7 +204,8 @@ def test_a_start_erases_uploads_that_were_cut_off(connection: Connection) -> Non
             )
     delete_unfinished_uploads(connection)
     for table in (usage_uploads, usage_records):
-        assert set(connection.execute(select(table.c.user_id, table.c.upload_id)).tuples()) == {
+        found = connection.execute(select(table.c.user_id, table.c.upload_id))
+        assert {(row.user_id, row.upload_id) for row in found} == {
             ("alice", "complete"),
             ("bob", "complete"),
         }

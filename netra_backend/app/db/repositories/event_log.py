@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from netra_backend.app.db.engine import Database
 from netra_backend.app.db.tables import events, threads
@@ -13,12 +13,21 @@ from netra_backend.app.services.agent_events import EventType, LogEntry
 from netra_backend.app.services.refusals import NotFoundError
 from netra_backend.app.services.user_execution_context import UserExecutionContext
 
-from .repository import Repository
+from .repository import Repository, own
 
 
 def to_entry(row: Row[Any]) -> LogEntry:
     """The entry of a row of `select(events)`."""
     return LogEntry(**{**row._mapping, "type": EventType(row.type)})
+
+
+_READ: Final = (
+    select(events)
+    .where(own(events), events.c.thread_id == bindparam("thread_id"), events.c.seq > bindparam("after_seq"))
+    .order_by(events.c.seq)
+    .limit(bindparam("rows"))
+)
+_EXISTS: Final = select(threads.c.thread_id).where(own(threads), threads.c.thread_id == bindparam("thread_id"))
 
 
 class EventLog(Repository):
@@ -41,21 +50,12 @@ class EventLog(Repository):
         Raises:
             NotFoundError: the user has no such thread.
         """
-        statement = (
-            select(events)
-            .where(self._own(events), events.c.thread_id == self._thread_id, events.c.seq > after_seq)
-            .order_by(events.c.seq)
-            .limit(limit)
-        )
-        exists = select(threads.c.thread_id).where(self._own(threads), threads.c.thread_id == self._thread_id)
 
-        def work(connection: Connection) -> list[LogEntry] | None:
-            entries = [to_entry(row) for row in connection.execute(statement)]
-            if not entries and connection.execute(exists).one_or_none() is None:
-                return None
+        def work(connection: Connection) -> list[LogEntry]:
+            of_thread = {"thread_id": self._thread_id, "after_seq": after_seq, "rows": limit}
+            entries = [to_entry(row) for row in self._execute(connection, _READ, **of_thread)]
+            if not entries and self._execute(connection, _EXISTS, thread_id=self._thread_id).one_or_none() is None:
+                raise NotFoundError
             return entries
 
-        entries = await self._database.read(work)
-        if entries is None:
-            raise NotFoundError
-        return entries
+        return await self._database.read(work)

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
-from typing import Any
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Table
+from sqlalchemy import ColumnElement, Connection, CursorResult, Executable, Row, Table, bindparam
 
 from netra_backend.app.db.engine import Database
-from netra_backend.app.services.refusals import InvalidRequestError
+from netra_backend.app.services.refusals import InvalidRequestError, NotFoundError
 from netra_backend.app.services.user_execution_context import UserExecutionContext
+
+OWNER: Final = "owner_id"
+
+
+def own(table: Table) -> ColumnElement[bool]:
+    """The owner criterion of a statement that is made once; the context's user is bound when it is executed."""
+    return table.c.user_id == bindparam(OWNER)
 
 
 class Repository:
     """The base of the repositories.
 
+    Every statement over a user's table has the criterion `own(table)`, and is executed by `_execute`, which binds the
+    context's user to it. One without a user bound cannot be executed at all.
+
     Args:
-        context: says whose rows; its user is in every statement.
+        context: says whose rows.
         database: where they are.
     """
 
@@ -26,13 +37,26 @@ class Repository:
         self._user_id = context.user_id
         self._database = database
 
-    def _own(self, table: Table) -> ColumnElement[bool]:
-        return table.c.user_id == self._user_id
+    def _execute(self, connection: Connection, statement: Executable, **parameters: Any) -> CursorResult[Any]:
+        """Execute a statement for the context's user."""
+        return connection.execute(statement, {OWNER: self._user_id, **parameters})
+
+    async def _rows(self, statement: Executable, **parameters: Any) -> Sequence[Row[Any]]:
+        """All rows of a selection, read for the context's user."""
+        return await self._database.read(lambda connection: self._execute(connection, statement, **parameters).all())
+
+    async def _row(self, statement: Executable, **parameters: Any) -> Row[Any]:
+        """The one row of a selection, read for the context's user; raises NotFoundError."""
+        rows = await self._rows(statement, **parameters)
+        if not rows:
+            raise NotFoundError
+        return rows[0]
 
 
 def encode_cursor(*position: Any) -> str:
     """An opaque text for the place after a row, from the columns the list is ordered by."""
-    return base64.urlsafe_b64encode(json.dumps(position, separators=(",", ":")).encode()).decode().rstrip("=")
+    texts = [value.isoformat() if isinstance(value, datetime) else value for value in position]
+    return base64.urlsafe_b64encode(json.dumps(texts, separators=(",", ":")).encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str, *kinds: type) -> tuple[Any, ...]:
@@ -47,8 +71,12 @@ def decode_cursor(cursor: str, *kinds: type) -> tuple[Any, ...]:
     """
     try:
         position = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, binascii.Error):
-        position = None
-    if not isinstance(position, list) or [type(value) for value in position] != list(kinds):
-        raise InvalidRequestError("cursor: expected the next_cursor of an earlier page; leave it out for the first")
-    return tuple(position)
+        values = [
+            datetime.fromisoformat(value) if kind is datetime else value
+            for kind, value in zip(kinds, position, strict=True)
+        ]
+        if [type(value) for value in values] == list(kinds):
+            return tuple(values)
+    except (ValueError, TypeError, RecursionError):
+        pass
+    raise InvalidRequestError("cursor: expected the next_cursor of an earlier page; leave it out for the first")

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Final
 
-from sqlalchemy import Connection, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
-from netra_backend.app.db.tables import events, runs, threads
+from netra_backend.app.db.tables import UtcDateTime, events, runs, threads
 from netra_backend.app.services.agent_events import EventType, LogEntry
 from netra_backend.app.services.refusals import InvalidRequestError, NotFoundError
 from netra_backend.app.services.run_state import UNFINISHED
 
 from .event_log import to_entry
-from .repository import Repository, decode_cursor, encode_cursor
+from .repository import Repository, decode_cursor, encode_cursor, own
 
-_COLUMNS = (threads.c.thread_id, threads.c.title, threads.c.created_at, threads.c.updated_at, threads.c.last_seq)
+_COLUMNS: Final = (threads.c.thread_id, threads.c.title, threads.c.created_at, threads.c.updated_at, threads.c.last_seq)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,107 +32,119 @@ class Thread:
     last_seq: int
 
 
+_THREAD: Final = own(threads) & (threads.c.thread_id == bindparam("thread_id"))
+_GET: Final = select(*_COLUMNS).where(_THREAD)
+_PAGE: Final = (
+    select(*_COLUMNS)
+    .where(own(threads))
+    .order_by(threads.c.created_at.desc(), threads.c.thread_id.desc())
+    .limit(bindparam("rows"))
+)
+_NEXT_PAGE: Final = _PAGE.where(
+    tuple_(threads.c.created_at, threads.c.thread_id)
+    < tuple_(bindparam("created_at", type_=UtcDateTime), bindparam("before_id"))
+)
+_CREATE: Final = insert(threads)
+_RENAME: Final = (
+    update(threads)
+    .where(own(threads), threads.c.thread_id == bindparam("of_thread"))
+    .values(title=bindparam("title"), updated_at=bindparam("updated_at"))
+    .returning(*_COLUMNS)
+)
+_UNFINISHED_RUNS: Final = select(runs.c.run_id).where(
+    own(runs), runs.c.thread_id == bindparam("thread_id"), runs.c.status.in_(UNFINISHED)
+)
+_ERASE: Final = delete(threads).where(_THREAD)
+_MESSAGES: Final = (
+    select(events)
+    .where(
+        own(events),
+        events.c.thread_id == bindparam("thread_id"),
+        events.c.seq > bindparam("after_seq"),
+        (events.c.type == EventType.USER_MESSAGE) | ((events.c.type == EventType.AGENT_COMPLETED) & events.c.final),
+    )
+    .order_by(events.c.seq)
+    .limit(bindparam("rows"))
+)
+
+
 class ThreadRepository(Repository):
     """Reads and changes the threads of the context's user."""
 
     async def page(self, *, limit: int, cursor: str | None) -> tuple[list[Thread], str | None]:
         """A page of the threads, newest first, and the cursor of the next page."""
-        statement = select(*_COLUMNS).where(self._own(threads))
-        if cursor is not None:
-            created_at, thread_id = decode_cursor(cursor, str, str)
-            try:
-                before = datetime.fromisoformat(created_at)
-            except ValueError:
-                raise InvalidRequestError("cursor: expected the next_cursor of an earlier page") from None
-            statement = statement.where(tuple_(threads.c.created_at, threads.c.thread_id) < (before, thread_id))
-        statement = statement.order_by(threads.c.created_at.desc(), threads.c.thread_id.desc()).limit(limit + 1)
-        rows = await self._database.read(lambda connection: connection.execute(statement).all())
-        page = [Thread(*row) for row in rows[:limit]]
+        if cursor is None:
+            rows = await self._rows(_PAGE, rows=limit + 1)
+        else:
+            created_at, before_id = decode_cursor(cursor, datetime, str)
+            rows = await self._rows(_NEXT_PAGE, rows=limit + 1, created_at=created_at, before_id=before_id)
+        page = [Thread(*tuple(row)) for row in rows[:limit]]
         more = len(rows) > limit
-        return page, encode_cursor(page[-1].created_at.isoformat(), page[-1].thread_id) if more else None
+        return page, encode_cursor(page[-1].created_at, page[-1].thread_id) if more else None
 
     async def get(self, thread_id: str) -> Thread:
         """One thread; raises NotFoundError."""
-        statement = select(*_COLUMNS).where(self._own(threads), threads.c.thread_id == thread_id)
-        row = await self._database.read(lambda connection: connection.execute(statement).one_or_none())
-        if row is None:
-            raise NotFoundError
-        return Thread(*row)
+        return Thread(*tuple(await self._row(_GET, thread_id=thread_id)))
 
     async def create(self, thread_id: str, title: str | None) -> Thread:
         """Make an empty thread; an id that the user has already is refused with InvalidRequestError."""
         now = datetime.now(UTC)
-        values = {"thread_id": thread_id, "title": title, "created_at": now, "updated_at": now, "last_seq": 0}
+        thread = Thread(thread_id, title, created_at=now, updated_at=now, last_seq=0)
 
-        def work(connection: Connection) -> bool:
+        def work(connection: Connection) -> None:
             try:
-                with connection.begin_nested():
-                    connection.execute(insert(threads).values(user_id=self._user_id, **values))
+                connection.execute(_CREATE, {"user_id": self._user_id, **asdict(thread)})
             except IntegrityError:
-                return False
-            return True
+                raise InvalidRequestError(
+                    "thread_id: you have a thread of this id already", code="thread_exists"
+                ) from None
 
-        if not await self._database.writer.run(work):
-            raise InvalidRequestError("thread_id: you have a thread of this id already", code="thread_exists")
-        return Thread(**values)  # type: ignore[arg-type]  # the columns are the fields
+        await self._database.writer.run(work)
+        return thread
 
     async def rename(self, thread_id: str, title: str | None) -> Thread:
         """Change a thread's title; raises NotFoundError."""
-        statement = (
-            update(threads)
-            .where(self._own(threads), threads.c.thread_id == thread_id)
-            .values(title=title, updated_at=datetime.now(UTC))
-            .returning(*_COLUMNS)
-        )
-        row = await self._database.writer.run(lambda connection: connection.execute(statement).one_or_none())
-        if row is None:
-            raise NotFoundError
-        return Thread(*row)
 
-    async def delete(self, thread_id: str) -> list[str]:
+        def work(connection: Connection) -> Thread:
+            changes = {"of_thread": thread_id, "title": title, "updated_at": datetime.now(UTC)}
+            row = self._execute(connection, _RENAME, **changes).one_or_none()
+            if row is None:
+                raise NotFoundError
+            return Thread(*tuple(row))
+
+        return await self._database.writer.run(work)
+
+    async def delete(self, thread_id: str, erased: Callable[[Sequence[str]], None]) -> None:
         """Erase a thread with its log and runs.
 
-        Returns:
-            The ids of the runs that had not ended: they must be stopped.
+        Args:
+            thread_id: which.
+            erased: told, before anything can be written to a new thread of the same id, the ids of the runs that had
+                not ended: they must be stopped.
 
         Raises:
             NotFoundError: the user has no such thread.
         """
-        unfinished = select(runs.c.run_id).where(
-            self._own(runs), runs.c.thread_id == thread_id, runs.c.status.in_(UNFINISHED)
-        )
-        erase = delete(threads).where(self._own(threads), threads.c.thread_id == thread_id)
 
-        def work(connection: Connection) -> list[str] | None:
-            stopped = list(connection.execute(unfinished).scalars())
-            return stopped if connection.execute(erase).rowcount else None
+        def work(connection: Connection) -> list[str]:
+            unfinished = list(self._execute(connection, _UNFINISHED_RUNS, thread_id=thread_id).scalars())
+            if not self._execute(connection, _ERASE, thread_id=thread_id).rowcount:
+                raise NotFoundError
+            return unfinished
 
-        stopped = await self._database.writer.run(work)
-        if stopped is None:
-            raise NotFoundError
-        return stopped
+        await self._database.writer.run(work, erased)
 
     async def messages(self, thread_id: str, *, limit: int, cursor: str | None) -> tuple[list[LogEntry], str | None]:
         """A page of what was said, oldest first: the user's messages and the runs' answers, as log entries."""
-        after_seq = decode_cursor(cursor, int)[0] if cursor is not None else 0
-        said = (events.c.type == EventType.USER_MESSAGE) | (
-            (events.c.type == EventType.AGENT_COMPLETED) & events.c.final
-        )
-        statement = (
-            select(events)
-            .where(self._own(events), events.c.thread_id == thread_id, events.c.seq > after_seq, said)
-            .order_by(events.c.seq)
-            .limit(limit + 1)
-        )
-        exists = select(threads.c.thread_id).where(self._own(threads), threads.c.thread_id == thread_id)
+        (after_seq,) = (0,) if cursor is None else decode_cursor(cursor, int)
 
-        def work(connection: Connection) -> list[LogEntry] | None:
-            if connection.execute(exists).one_or_none() is None:
-                return None
-            return [to_entry(row) for row in connection.execute(statement)]
+        def work(connection: Connection) -> list[LogEntry]:
+            of_thread = {"thread_id": thread_id, "after_seq": after_seq, "rows": limit + 1}
+            entries = [to_entry(row) for row in self._execute(connection, _MESSAGES, **of_thread)]
+            if not entries and self._execute(connection, _GET, thread_id=thread_id).one_or_none() is None:
+                raise NotFoundError
+            return entries
 
         entries = await self._database.read(work)
-        if entries is None:
-            raise NotFoundError
         page = entries[:limit]
         return page, encode_cursor(page[-1].seq) if len(entries) > limit else None

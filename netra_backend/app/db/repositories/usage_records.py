@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import partial
@@ -11,13 +11,13 @@ from itertools import islice
 from typing import Any, Final
 from uuid import uuid4
 
-from sqlalchemy import Connection, Select, delete, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, tuple_, update
 
 from netra_backend.app.db.tables import usage_records, usage_uploads
 from netra_backend.app.services.refusals import LimitExceededError
 from netra_backend.app.services.usage_record import UsageRecord
 
-from .repository import Repository, decode_cursor, encode_cursor
+from .repository import Repository, decode_cursor, encode_cursor, own
 
 CHUNK: Final = 1_000
 """Rows in one command: a large upload goes in several, so that other users' commits go between them."""
@@ -34,40 +34,48 @@ class Upload:
     accepted: int
 
 
+_COMPLETED: Final = (
+    (usage_uploads.c.user_id == usage_records.c.user_id)
+    & (usage_uploads.c.upload_id == usage_records.c.upload_id)
+    & usage_uploads.c.completed_at.is_not(None)
+)
+_PLACE: Final = (usage_records.c.upload_id, usage_records.c.line)
+
+
+def _seen(*columns: Any) -> Select[Any]:
+    """A selection of the user's records whose upload is complete."""
+    return select(*columns).join_from(usage_records, usage_uploads, _COMPLETED).where(own(usage_records))
+
+
+_ALL: Final = _seen(*_COLUMNS).order_by(usage_records.c.timestamp, usage_records.c.request_id, *_PLACE)
+_PAGE: Final = _seen(*_PLACE, *_COLUMNS).order_by(*_PLACE).limit(bindparam("rows"))
+_NEXT_PAGE: Final = _PAGE.where(tuple_(*_PLACE) > tuple_(bindparam("upload_id"), bindparam("line")))
+_COUNT_SEEN: Final = _seen(func.count())
+_COUNT: Final = select(func.count()).select_from(usage_records).where(own(usage_records))
+_COMPLETE: Final = (
+    update(usage_uploads)
+    .where(own(usage_uploads), usage_uploads.c.upload_id == bindparam("of_upload"))
+    .values(completed_at=bindparam("completed_at"))
+)
+_FORGET: Final = delete(usage_uploads).where(own(usage_uploads), usage_uploads.c.upload_id == bindparam("upload_id"))
+_ERASE: Final = delete(usage_uploads).where(own(usage_uploads), usage_uploads.c.completed_at.is_not(None))
+
+
 class UsageRecordRepository(Repository):
     """Reads, adds and erases the usage records of the context's user."""
 
-    def _seen(self, *columns: Any) -> Select[Any]:
-        """A selection of the user's records whose upload is complete."""
-        completed = (
-            (usage_uploads.c.user_id == usage_records.c.user_id)
-            & (usage_uploads.c.upload_id == usage_records.c.upload_id)
-            & usage_uploads.c.completed_at.is_not(None)
-        )
-        return (
-            select(*columns).select_from(usage_records.join(usage_uploads, completed)).where(self._own(usage_records))
-        )
-
     async def all(self) -> list[UsageRecord]:
         """All records, in the order of their time."""
-        statement = self._seen(*_COLUMNS).order_by(
-            usage_records.c.timestamp, usage_records.c.request_id, usage_records.c.upload_id, usage_records.c.line
-        )
-
-        def work(connection: Connection) -> list[UsageRecord]:
-            return [UsageRecord(**dict(zip(_FIELDS, row, strict=True))) for row in connection.execute(statement)]
-
-        return await self._database.read(work)
+        return await self._database.read(lambda connection: [_record(row) for row in self._execute(connection, _ALL)])
 
     async def page(self, *, limit: int, cursor: str | None) -> tuple[list[UsageRecord], str | None]:
         """A page of the records, in the order of their uploads' ids and lines, and the cursor of the next page."""
-        place = (usage_records.c.upload_id, usage_records.c.line)
-        statement = self._seen(*place, *_COLUMNS)
-        if cursor is not None:
-            statement = statement.where(tuple_(*place) > decode_cursor(cursor, str, int))
-        statement = statement.order_by(*place).limit(limit + 1)
-        rows = await self._database.read(lambda connection: connection.execute(statement).all())
-        page = [UsageRecord(**dict(zip(_FIELDS, row[2:], strict=True))) for row in rows[:limit]]
+        if cursor is None:
+            rows = await self._rows(_PAGE, rows=limit + 1)
+        else:
+            upload_id, line = decode_cursor(cursor, str, int)
+            rows = await self._rows(_NEXT_PAGE, rows=limit + 1, upload_id=upload_id, line=line)
+        page = [_record(row[2:]) for row in rows[:limit]]
         return page, encode_cursor(*rows[limit - 1][:2]) if len(rows) > limit else None
 
     async def add(self, records: Iterable[tuple[int, UsageRecord]], *, most: int) -> Upload:
@@ -98,7 +106,7 @@ class UsageRecordRepository(Repository):
                 await self._database.writer.run(store)
         except BaseException:
             if accepted:  # an earlier chunk may stand; it was never seen and never will be
-                forgotten = self._database.writer.run(lambda connection: self._forget(connection, upload_id))
+                forgotten = self._database.writer.run(partial(self._forget, upload_id))
                 await asyncio.shield(forgotten)
             raise
         return Upload(upload_id, accepted)
@@ -124,25 +132,23 @@ class UsageRecordRepository(Repository):
             ]
             connection.execute(insert(usage_records), rows)
         if is_last:
-            count = select(func.count()).select_from(usage_records).where(self._own(usage_records))
-            if connection.execute(count).scalar_one() > most:
+            if self._execute(connection, _COUNT).scalar_one() > most:
                 raise LimitExceededError(f"you may keep at most {most} usage records; delete the old ones first")
-            complete = update(usage_uploads).where(self._own(usage_uploads), usage_uploads.c.upload_id == upload_id)
-            connection.execute(complete.values(completed_at=now))
+            self._execute(connection, _COMPLETE, of_upload=upload_id, completed_at=now)
 
-    def _forget(self, connection: Connection, upload_id: str) -> None:
-        connection.execute(
-            delete(usage_uploads).where(self._own(usage_uploads), usage_uploads.c.upload_id == upload_id)
-        )
+    def _forget(self, upload_id: str, connection: Connection) -> None:
+        self._execute(connection, _FORGET, upload_id=upload_id)
 
     async def erase(self) -> int:
         """Erase all records; says how many there were."""
-        count = self._seen(func.count())
-        erase = delete(usage_uploads).where(self._own(usage_uploads), usage_uploads.c.completed_at.is_not(None))
 
         def work(connection: Connection) -> int:
-            erased: int = connection.execute(count).scalar_one()
-            connection.execute(erase)
-            return erased
+            count: int = self._execute(connection, _COUNT_SEEN).scalar_one()
+            self._execute(connection, _ERASE)
+            return count
 
         return await self._database.writer.run(work)
+
+
+def _record(columns: Sequence[Any]) -> UsageRecord:
+    return UsageRecord(**dict(zip(_FIELDS, columns, strict=True)))
