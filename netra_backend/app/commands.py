@@ -15,8 +15,12 @@ from typing import Any, Final
 
 import uvicorn
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
+from sqlalchemy.exc import DatabaseError
 
+from netra_backend.app.agents.registry import AgentRegistryError
 from netra_backend.app.config import Settings
+from netra_backend.app.db.errors import DatabaseOpenError
 from netra_backend.app.main import create_app
 from netra_backend.app.realtime.messages import MAX_FRAME_BYTES
 from netra_backend.app.telemetry import configure_logging
@@ -48,21 +52,25 @@ def serve(argv: Sequence[str]) -> int:
     try:
         settings = Settings(**_options(argv))
     except ValidationError as error:
-        for fault in error.errors():
-            where = "_".join(str(part) for part in fault["loc"]).upper()
-            print(f"netra serve: {f'NETRA_{where}: ' if where else ''}{fault['msg']}", file=sys.stderr)
-        return Exit.USAGE
+        return _refuse(_told(error), Exit.USAGE)
+    except SettingsError as error:
+        return _refuse(f"{error}: expected JSON", Exit.USAGE)
     configure_logging(settings.log_level)
     _raise_file_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     try:
         listener = _listen(settings.host, settings.port)
     except OSError as error:
-        print(f"netra serve: cannot listen on {settings.host}:{settings.port}: {error.strerror}", file=sys.stderr)
-        return Exit.FAILED
+        return _refuse(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}")
+    try:
+        app = create_app(settings)
+    except DatabaseError as error:
+        return _refuse(f"the database {settings.database} cannot be opened: {error.orig}; restore a backup of it")
+    except (DatabaseOpenError, AgentRegistryError, ValueError, OSError) as error:
+        return _refuse(str(error))
     server = _Server(
         uvicorn.Config(
-            create_app(settings),
+            app,
             log_config=None,
             access_log=False,
             ws="websockets-sansio",
@@ -76,6 +84,19 @@ def serve(argv: Sequence[str]) -> int:
     )
     server.run(sockets=[listener, *(listener.dup() for _ in range(ACCEPTS_PER_TURN - 1))])
     return Exit.OK if server.started else Exit.FAILED
+
+
+def _refuse(reason: str, code: Exit = Exit.FAILED) -> Exit:
+    print(f"netra serve: {reason}", file=sys.stderr)
+    return code
+
+
+def _told(error: ValidationError) -> str:
+    faults = []
+    for fault in error.errors():
+        name = "_".join(str(part) for part in fault["loc"]).upper()
+        faults.append((f"NETRA_{name}: " if name else "") + fault["msg"].removeprefix("Value error, "))
+    return "; ".join(faults)
 
 
 class _Server(uvicorn.Server):

@@ -74,15 +74,22 @@ def create_app(settings: Settings) -> FastAPI:
         settings: what it runs with.
 
     Returns:
-        An ASGI app; its lifespan opens the database, brings it up to date, and takes up what an earlier process left.
+        An ASGI app with its database open and up to date; its lifespan takes up what an earlier process has left, and
+        closes the database at the end.
 
     Raises:
+        DatabaseOpenError: a newer Netra has written the database, or another server uses it.
+        AgentRegistryError: a user's own agent cannot be loaded, or the default agent is unknown.
         OwnershipError: a route has no owner rule.
     """
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    database = Database(settings.database, reader_threads=settings.reader_threads)
+    upgrade(database.write_engine)
+    registry = _agents(settings, database)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
-        async with _started(settings) as services:
+        async with _started(settings, database, registry) as services:
             yield {"services": services}
 
     app = FastAPI(
@@ -118,20 +125,20 @@ def _hosts(settings: Settings) -> frozenset[str]:
     return own | {settings.host} | set(settings.allowed_hosts) | origins
 
 
-@asynccontextmanager
-async def _started(settings: Settings) -> AsyncIterator[Services]:
-    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    metrics = Metrics()
-    database = Database(settings.database, reader_threads=settings.reader_threads)
-    database.writer.observe = metrics.observe_commit
-    upgrade(database.write_engine)
-    await database.writer.run(delete_unfinished_uploads)
-
+def _agents(settings: Settings, database: Database) -> AgentRegistry:
     registry = AgentRegistry()
     registry.register(COST_TEAM, lambda: CostTeam(StoredUsageRecords(database)))
     for name, path in settings.agents.items():
         registry.register(name, registry.load(path))
     registry.create(settings.default_agent)
+    return registry
+
+
+@asynccontextmanager
+async def _started(settings: Settings, database: Database, registry: AgentRegistry) -> AsyncIterator[Services]:
+    metrics = Metrics()
+    database.writer.observe = metrics.observe_commit
+    await database.writer.run(delete_unfinished_uploads)
 
     hub = Hub()
     connections = Connections(limit=settings.max_connections, limit_per_user=settings.max_connections_per_user)

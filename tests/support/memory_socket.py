@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 Frame = dict[str, Any]
@@ -18,6 +19,7 @@ class MemorySocket:
         heard: the frames that the client has received, in order.
         closed: the code and reason of the server's close frame, once it came.
         reads: cleared, the client does not read, and the server's sends wait.
+        sending: set by each send of the server, whether the client reads or not.
         on_frame: called with each frame, before anything else can run.
     """
 
@@ -27,7 +29,7 @@ class MemorySocket:
         self.reads = asyncio.Event()
         self.reads.set()
         self.sending = asyncio.Event()
-        self.on_frame: list[Any] = []
+        self.on_frame: list[Callable[[Frame], None]] = []
         self._incoming: asyncio.Queue[str | bytes | None] = asyncio.Queue()
         self._changed = asyncio.Event()
         self._gone = False
@@ -85,12 +87,12 @@ class MemorySocket:
                 if frame["type"] == type_ and all(frame.get(name) == value for name, value in fields.items()):
                     return frame
             assert self.closed is None, f"closed {self.closed} before {type_} {fields}; heard {self.heard}"
-            await self._change()
+            await self.changed()
 
     async def until_closed(self) -> tuple[int, str]:
         """The code and reason of the server's close frame, waiting for it."""
         while self.closed is None:
-            await self._change()
+            await self.changed()
         return self.closed
 
     def types(self) -> list[str]:
@@ -105,7 +107,8 @@ class MemorySocket:
             if "seq" in frame and "data" in frame and frame["thread_id"] == thread_id
         ]
 
-    async def _change(self) -> None:
+    async def changed(self) -> None:
+        """Wait for the next frame or the close."""
         self._changed.clear()
         await self._changed.wait()
 

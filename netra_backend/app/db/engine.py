@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import sqlite3
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from .errors import StorageUnavailableError
+from .errors import DatabaseInUseError, StorageUnavailableError
 from .writer import GroupCommitWriter
 
 T = TypeVar("T")
@@ -31,13 +32,17 @@ class Database:
     Args:
         url: an SQLAlchemy URL; `sqlite:///path` for now.
         reader_threads: how many reads run at once.
+
+    Raises:
+        ValueError: the URL is of another form.
+        DatabaseInUseError: another server has it open.
     """
 
     def __init__(self, url: str, *, reader_threads: int = 4) -> None:
         parsed = make_url(url)
         if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
             raise ValueError(f"database_url: expected sqlite:///PATH, got {parsed.render_as_string()!r}")
-        _create_private(Path(parsed.database))
+        self._lock = _lock_private(Path(parsed.database))
         self._read_engine = _sqlite_engine(parsed, begin="BEGIN", query_only=True, pool_size=reader_threads)
         self.write_engine = _sqlite_engine(parsed, begin="BEGIN IMMEDIATE", query_only=False, pool_size=1)
         self._readers = ThreadPoolExecutor(reader_threads, thread_name_prefix="netra-reader")
@@ -71,16 +76,29 @@ class Database:
         self._readers.shutdown(wait=True)
         self._read_engine.dispose()
         self.write_engine.dispose()
+        os.close(self._lock)
 
 
 def _reason(error: DBAPIError) -> str:
     return str(error.orig)
 
 
-def _create_private(path: Path) -> None:
-    """Make the file with mode 0600 before SQLite does; its journal files take the same mode."""
+def _lock_private(path: Path) -> int:
+    """Make the file with mode 0600 before SQLite does, since its journal files take that mode, and claim it.
+
+    Returns:
+        The descriptor of the lock, a file beside it: closing any descriptor of the database itself would end the
+        locks that SQLite holds on it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    lock = os.open(path.with_name(f"{path.name}.lock"), os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise DatabaseInUseError(str(path)) from None
+    return lock
 
 
 def _sqlite_engine(url: URL, *, begin: str, query_only: bool, pool_size: int) -> Engine:

@@ -18,16 +18,32 @@ class StorageUnavailableError(RefusedError):
         return type(self), (self.reason,)
 
 
-class SchemaVersionError(Exception):
+class DatabaseOpenError(Exception):
+    """Raised when a database cannot be opened at start. The message says why and what to do."""
+
+
+class DatabaseInUseError(DatabaseOpenError):
+    """Raised when another server has the same SQLite file open: two would not know of each other's users and runs."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"another server is using {self.path}; stop that one, or give this one a data folder of its own"
+
+
+class SchemaVersionError(DatabaseOpenError):
     """Raised when the database was written by a newer Netra than this one."""
 
     def __init__(self, found: str, known: str) -> None:
-        super().__init__(
-            f"the database is at schema version {found}, which this Netra does not know (its newest is {known}): "
-            "a newer Netra has written it. Start that version again, or restore a backup made before the upgrade"
-        )
+        super().__init__(found, known)
         self.found = found
         self.known = known
 
-    def __reduce__(self) -> tuple[type[SchemaVersionError], tuple[str, str]]:
-        return type(self), (self.found, self.known)
+    def __str__(self) -> str:
+        return (
+            f"the database is at schema version {self.found}, which this Netra does not know (its newest is "
+            f"{self.known}): a newer Netra has written it. Start that version again, or restore a backup made before "
+            "the upgrade"
+        )

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, assert_never
 
 import orjson
-from sqlalchemy import BindParameter, Connection, Select, bindparam, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, insert, select, update
 
 from netra_backend.app.db.engine import Database
 from netra_backend.app.db.tables import events, runs, threads
@@ -37,21 +37,29 @@ TITLE_CHARACTERS: Final = 80
 Key = tuple[str, str]
 """(user_id, run_id) or (user_id, thread_id)."""
 
-# Made once: building and caching an expression costs more than the statement itself.
-_KEYS: Final[BindParameter[Any]] = bindparam("keys", expanding=True)
-_RUNS: Final = (
-    select(*(runs.c[name] for name in RunRecord.__slots__), threads.c.last_seq)
-    .join_from(runs, threads, (threads.c.user_id == runs.c.user_id) & (threads.c.thread_id == runs.c.thread_id))
-    .with_for_update()
-)
-_RUNS_BY_ID: Final = _RUNS.where(tuple_(runs.c.user_id, runs.c.run_id).in_(_KEYS))
-_RUNS_BY_MESSAGE: Final = _RUNS.where(tuple_(runs.c.user_id, runs.c.message_scope, runs.c.client_message_id).in_(_KEYS))
-_UNFINISHED_RUNS_BY_THREAD: Final = _RUNS.where(
-    tuple_(runs.c.user_id, runs.c.thread_id).in_(_KEYS), runs.c.status.in_(UNFINISHED)
-)
+# The keys of a batch come as one JSON text and lead the join: a row-value `IN (VALUES …)` makes SQLite scan the table.
+# Each statement is made once: building and caching an expression costs more than executing it.
+_KEYS: Final = func.json_each(bindparam("keys")).table_valued("value", name="keys")
+
+
+def _key(*columns: ColumnElement[str]) -> ColumnElement[bool]:
+    """That columns are those of a key, in this order."""
+    return and_(*(column == func.json_extract(_KEYS.c.value, f"$[{place}]") for place, column in enumerate(columns)))
+
+
+def _runs(key: ColumnElement[bool]) -> Select[Any]:
+    """The runs of the keys, each with the last seq of its thread."""
+    of_run = (threads.c.user_id == runs.c.user_id) & (threads.c.thread_id == runs.c.thread_id)
+    columns = (runs.c[name] for name in RunRecord.__slots__)
+    return select(*columns, threads.c.last_seq).join_from(_KEYS, runs, key).join(threads, of_run).with_for_update()
+
+
+_RUNS_BY_ID: Final = _runs(_key(runs.c.user_id, runs.c.run_id))
+_RUNS_BY_MESSAGE: Final = _runs(_key(runs.c.user_id, runs.c.message_scope, runs.c.client_message_id))
+_UNFINISHED_RUNS_BY_THREAD: Final = _runs(_key(runs.c.user_id, runs.c.thread_id) & runs.c.status.in_(UNFINISHED))
 _THREADS_BY_ID: Final = (
     select(threads.c.user_id, threads.c.thread_id, threads.c.last_seq)
-    .where(tuple_(threads.c.user_id, threads.c.thread_id).in_(_KEYS))
+    .join_from(_KEYS, threads, _key(threads.c.user_id, threads.c.thread_id))
     .with_for_update()
 )
 _INSERT_RUN: Final = insert(runs)
@@ -230,7 +238,7 @@ class _Fold:
     def _load_runs(self, statement: Select[Any], keys: Collection[tuple[str, ...]]) -> None:
         if not keys:
             return
-        for *columns, last_seq in self._connection.execute(statement, {"keys": list(keys)}):
+        for *columns, last_seq in self._connection.execute(statement, {"keys": _json(keys)}):
             run = RunRecord.from_columns(columns)
             self._last_seq[run.user_id, run.thread_id] = last_seq
             self._runs[run.user_id, run.run_id] = run
@@ -239,7 +247,7 @@ class _Fold:
     def _load_threads(self, keys: Collection[Key]) -> None:
         if not keys:
             return
-        for user_id, thread_id, last_seq in self._connection.execute(_THREADS_BY_ID, {"keys": list(keys)}):
+        for user_id, thread_id, last_seq in self._connection.execute(_THREADS_BY_ID, {"keys": _json(keys)}):
             self._last_seq[user_id, thread_id] = last_seq
 
     def apply(self, command: Command) -> Written | Exception:
@@ -362,7 +370,7 @@ class _Fold:
     def _log(
         self, run: RunRecord, type_: EventType, data: dict[str, Any], *, agent: str | None, final: bool = False
     ) -> LogEntry:
-        text = orjson.dumps(data).decode()
+        text = _json(data)
         seq = self._next_seq(run.user_id, run.thread_id)
         return self._enter(
             LogEntry(
@@ -451,3 +459,7 @@ class _Fold:
 
 def _columns(record: RunRecord | LogEntry) -> dict[str, Any]:
     return {name: getattr(record, name) for name in record.__slots__}
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(list(value) if isinstance(value, set) else value).decode()

@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import insert
+from sqlalchemy import Row, insert
 
 from netra_backend.app.db.engine import Database
 from netra_backend.app.db.errors import StorageUnavailableError
@@ -91,7 +91,7 @@ def _usage(user_id: str, database: Database) -> UsageRecordRepository:
     return UsageRecordRepository(make_context(user_id), database)
 
 
-async def _rows_of(database: Database, user_id: str) -> dict[str, list[object]]:
+async def _rows_of(database: Database, user_id: str) -> dict[str, list[Row[tuple[object, ...]]]]:
     stored = await all_rows(database)
     return {name: [row for row in found if row._mapping["user_id"] == user_id] for name, found in stored.items()}
 
@@ -129,10 +129,6 @@ async def _log_read(database: Database, whose: str) -> object:
 
 async def _run_get(database: Database, whose: str) -> object:
     return await _runs("mallory", database).get(f"run-of-{whose}")
-
-
-async def _run_unfinished(database: Database, _whose: str) -> object:
-    return await _runs("mallory", database).unfinished()
 
 
 async def _thread_page(database: Database, _whose: str) -> object:
@@ -189,7 +185,6 @@ METHODS: Final[dict[Callable[..., object], Asked]] = {
     AccountRepository.export: _account_export,
     EventLog.read: _log_read,
     RunRepository.get: _run_get,
-    RunRepository.unfinished: _run_unfinished,
     ThreadRepository.page: _thread_page,
     ThreadRepository.get: _thread_get,
     ThreadRepository.create: _thread_create,
@@ -512,12 +507,8 @@ async def test_the_runs_of_an_erased_thread_are_told_before_it_can_be_made_anew(
         writing = ledger.write(message("alice", "thread-of-alice", "new"), lambda written: told.append(written.run.run_id))
     await asyncio.gather(deleting, writing)
     assert told == [["waiting-run-of-alice"], "new"]
-    assert await _runs("alice", seeded).unfinished() == ["new"]
-
-
-async def test_unfinished_runs_are_those_that_have_not_ended(seeded: Database) -> None:
-    """Only the run that waits is named."""
-    assert await _runs("alice", seeded).unfinished() == ["waiting-run-of-alice"]
+    stored = await _rows_of(seeded, "alice")
+    assert [row._mapping["run_id"] for row in stored["runs"]] == ["new"]
 
 
 async def test_sessions_hold_until_they_expire(seeded: Database) -> None:
