@@ -35,7 +35,7 @@ def _newest() -> bytes:
     with TemporaryDirectory() as folder:
         database = Database(database_url(Path(folder)))
         upgrade(database.write_engine)
-        database.write_engine.dispose()  # the last connection takes the write-ahead log into the file
+        asyncio.run(database.close())  # the last connection takes the write-ahead log into the file
         return (Path(folder) / FILE).read_bytes()
 
 
@@ -51,11 +51,11 @@ def lay_database(folder: Path) -> Path:
 def writing_engine(folder: Path) -> Iterator[Engine]:
     """The engine that writes to a folder's migrated database, for tests without an event loop."""
     lay_database(folder)
-    engine = Database(database_url(folder)).write_engine
+    database = Database(database_url(folder))
     try:
-        yield engine
+        yield database.write_engine
     finally:
-        engine.dispose()
+        asyncio.run(database.close())
 
 
 @asynccontextmanager
@@ -125,22 +125,34 @@ async def writer_held(database: Database) -> AsyncIterator[None]:
     await held
 
 
-@asynccontextmanager
-async def disk_full(database: Database) -> AsyncIterator[None]:
-    """Let the file grow no more: the disk is full for whoever writes a page's worth in the block."""
+async def _pragma(database: Database, statement: str) -> None:
+    """Set up the writer's only connection, outside its transactions."""
 
-    def limit(pages: int | None) -> None:
+    def execute() -> None:
         connection = database.write_engine.raw_connection()
         try:
-            if pages is None:
-                connection.cursor().execute("PRAGMA max_page_count = 1073741823")
-            else:
-                connection.cursor().execute(f"PRAGMA max_page_count = {pages}")
+            connection.cursor().execute(f"PRAGMA {statement}")
         finally:
             connection.close()
 
-    await asyncio.to_thread(limit, 1)  # SQLite takes the present size for a smaller one
+    await asyncio.to_thread(execute)
+
+
+@asynccontextmanager
+async def disk_full(database: Database) -> AsyncIterator[None]:
+    """Let the file grow no more: in the block the disk is full for whoever writes more than a few pages."""
+    await _pragma(database, "max_page_count = 1")  # SQLite takes the present size for a smaller one
     try:
         yield
     finally:
-        await asyncio.to_thread(limit, None)
+        await _pragma(database, "max_page_count = 1073741823")
+
+
+@asynccontextmanager
+async def storage_refused(database: Database) -> AsyncIterator[None]:
+    """Refuse every write in the block, as when the disk is mounted for reading only."""
+    await _pragma(database, "query_only = ON")
+    try:
+        yield
+    finally:
+        await _pragma(database, "query_only = OFF")

@@ -44,7 +44,7 @@ class Database:
             raise ValueError(f"database_url: expected sqlite:///PATH, got {parsed.render_as_string()!r}")
         self._lock = _lock_private(Path(parsed.database))
         self._read_engine = _sqlite_engine(parsed, begin="BEGIN", query_only=True, pool_size=reader_threads)
-        self.write_engine = _sqlite_engine(parsed, begin="BEGIN IMMEDIATE", query_only=False, pool_size=1)
+        self.write_engine = _sqlite_engine(parsed, begin="BEGIN IMMEDIATE", query_only=False, pool_size=2)
         self._readers = ThreadPoolExecutor(reader_threads, thread_name_prefix="netra-reader")
         self.writer = GroupCommitWriter(self.write_engine)
 

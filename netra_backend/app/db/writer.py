@@ -121,12 +121,13 @@ class GroupCommitWriter:
             await asyncio.to_thread(self._thread.join)
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
-        while batch := self._take():
-            started = loop.time()
-            self._apply(batch)
-            if self.observe:
-                self.observe(len(batch), loop.time() - started)
-            loop.call_soon_threadsafe(_settle, batch)
+        with self._engine.connect() as connection:
+            while batch := self._take():
+                started = loop.time()
+                self._apply(connection, batch)
+                if self.observe:
+                    self.observe(len(batch), loop.time() - started)
+                loop.call_soon_threadsafe(_settle, batch)
 
     def _take(self) -> list[_Pending[Any]]:
         with self._lock:
@@ -135,9 +136,9 @@ class GroupCommitWriter:
             batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
             return batch
 
-    def _apply(self, batch: list[_Pending[Any]]) -> None:
+    def _apply(self, connection: Connection, batch: list[_Pending[Any]]) -> None:
         try:
-            self._commit(batch)
+            _commit(connection, batch)
         except OperationalError as error:  # the whole database's fault: a full disk refuses each command alike
             refusal = StorageUnavailableError(str(error.orig))
             _logger.error("commit failed: %s", refusal)
@@ -148,17 +149,18 @@ class GroupCommitWriter:
                 batch[0].outcome = error
                 return
             for pending in batch:
-                self._apply([pending])
+                self._apply(connection, [pending])
 
-    def _commit(self, batch: list[_Pending[Any]]) -> None:
-        by_operation: dict[BulkOperation[Any, Any], list[_Pending[Any]]] = {}
-        for pending in batch:
-            by_operation.setdefault(pending.operation, []).append(pending)
-        with self._engine.begin() as connection:
-            for operation, group in by_operation.items():
-                outcomes = operation(connection, [pending.command for pending in group])
-                for pending, outcome in zip(group, outcomes, strict=True):
-                    pending.outcome = outcome
+
+def _commit(connection: Connection, batch: list[_Pending[Any]]) -> None:
+    by_operation: dict[BulkOperation[Any, Any], list[_Pending[Any]]] = {}
+    for pending in batch:
+        by_operation.setdefault(pending.operation, []).append(pending)
+    with connection.begin():
+        for operation, group in by_operation.items():
+            outcomes = operation(connection, [pending.command for pending in group])
+            for pending, outcome in zip(group, outcomes, strict=True):
+                pending.outcome = outcome
 
 
 def _run_each(connection: Connection, commands: Sequence[Callable[[Connection], T]]) -> list[T | Exception]:

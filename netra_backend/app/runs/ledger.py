@@ -11,11 +11,13 @@ from asyncio import Future
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, Final, assert_never
 
 import orjson
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, insert, select, update
 
+from netra_backend.app.db.bulk import insert_rows
 from netra_backend.app.db.engine import Database
 from netra_backend.app.db.tables import events, runs, threads
 from netra_backend.app.services.agent_events import AgentEvent, EventType, LogEntry
@@ -62,9 +64,9 @@ _THREADS_BY_ID: Final = (
     .join_from(_KEYS, threads, _key(threads.c.user_id, threads.c.thread_id))
     .with_for_update()
 )
-_INSERT_RUN: Final = insert(runs)
+_RUN_COLUMNS: Final = attrgetter(*runs.c.keys())
+_ENTRY_COLUMNS: Final = attrgetter(*events.c.keys())
 _INSERT_THREAD: Final = insert(threads)
-_INSERT_EVENT: Final = insert(events)
 _UPDATE_RUN: Final = (
     update(runs)
     .where(runs.c.user_id == bindparam("of_user"), runs.c.run_id == bindparam("of_run"))
@@ -407,9 +409,11 @@ class _Fold:
     def flush(self) -> None:
         """Write what the commands have made, in one statement for each kind of row."""
         self._flush_threads()
-        new = [_columns(run) for key, run in self._runs.items() if key not in self._stored]
-        if new:
-            self._connection.execute(_INSERT_RUN, new)
+        insert_rows(
+            self._connection,
+            runs,
+            [_RUN_COLUMNS(run) for key, run in self._runs.items() if key not in self._stored],
+        )
         changed = [
             {
                 "of_user": run.user_id,
@@ -427,8 +431,7 @@ class _Fold:
         ]
         if changed and self._connection.execute(_UPDATE_RUN, changed).rowcount != len(changed):
             raise StaleRunError("a run has changed since it was read")
-        if self._entries:
-            self._connection.execute(_INSERT_EVENT, [_columns(entry) for entry in self._entries])
+        insert_rows(self._connection, events, [_ENTRY_COLUMNS(entry) for entry in self._entries])
 
     def _flush_threads(self) -> None:
         new = []
@@ -455,10 +458,6 @@ class _Fold:
             self._connection.execute(_INSERT_THREAD, new)
         if grown:
             self._connection.execute(_UPDATE_THREAD, grown)
-
-
-def _columns(record: RunRecord | LogEntry) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in record.__slots__}
 
 
 def _json(value: Any) -> str:

@@ -210,16 +210,12 @@ def test_a_row_of_another_width_is_told(extra: int) -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ['x"y"', '"a"b', "a\rb"])
-def test_what_is_no_csv_is_told_with_its_line(text: str) -> None:
-    """Text after a closing quote or a bare carriage return is an error of the row's own line, or the value as it is."""
+def test_what_is_no_csv_is_told_with_its_line() -> None:
+    """Text after a closing quote is an error of its line; a quote inside a bare value is only a quote."""
     header, row = csv_text(GOOD).split("\r\n")[:2]
-    body = "\n".join([header, row, row.replace("a label", text), row])
-    if text.startswith("x"):
-        assert read(body)[1] == (3, replace(RECORD, label=text))
-    else:
-        (fault,) = faults(body)
-        assert (fault.line, fault.field, fault.expected) == (3, None, "well-formed CSV (RFC 4180)")
+    (fault,) = faults("\n".join([header, row, row.replace("a label", '"a"b'), row]))
+    assert (fault.line, fault.field, fault.expected) == (3, None, "well-formed CSV (RFC 4180)")
+    assert read("\n".join([header, row.replace("a label", 'x"y"')])) == [(2, replace(RECORD, label='x"y"'))]
 
 
 def test_a_quote_that_is_never_closed_is_told_where_it_was_opened() -> None:
@@ -549,7 +545,7 @@ def _records() -> st.SearchStrategy[UsageRecord]:
         prompt_fingerprint=_texts(1, 30),
         input_tokens=st.integers(0, MAX_COUNT),
         output_tokens=st.integers(0, MAX_COUNT),
-        cost_usd=st.decimals(0, MAX_COST, places=24) | st.decimals(0, 100, places=6),
+        cost_usd=st.integers(0, 10**33).map(lambda units: Decimal(f"{units}e-24")) | st.decimals(0, 100, places=6),
         latency_ms=st.floats(0, 1e9, width=32).filter(lambda value: value == 0 or value > 1e-6),
         deferrable=st.booleans(),
         label=_texts(0, 200),

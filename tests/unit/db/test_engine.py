@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from netra_backend.app.db.engine import Database
-from netra_backend.app.db.errors import StorageUnavailableError
+from netra_backend.app.db.errors import DatabaseInUseError, StorageUnavailableError
 from tests.support.database import FILE, WAIT_SECONDS, add_users, database_url, open_database, user_row, writer_held
 
 
@@ -37,7 +37,19 @@ async def test_nobody_else_may_read_the_files(tmp_path: Path) -> None:
         await database.close()
     finally:
         os.umask(before)
-    assert modes == {FILE: 0o600, f"{FILE}-wal": 0o600, f"{FILE}-shm": 0o600}
+    assert {FILE, f"{FILE}-wal", f"{FILE}-shm"} <= set(modes)
+    assert set(modes.values()) == {0o600}
+
+
+async def test_a_database_is_opened_once(tmp_path: Path) -> None:
+    """While one server has the database a second one is refused and the first goes on; once closed, it may be had."""
+    async with open_database(tmp_path) as database:
+        for _ in range(2):
+            with pytest.raises(DatabaseInUseError):
+                await asyncio.to_thread(Database, database_url(tmp_path))
+        await add_users(database, "alice")
+    async with open_database(tmp_path) as database:
+        await add_users(database, "bob")
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "postgresql://u:secret-word@host/db"])

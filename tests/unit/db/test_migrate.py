@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 
 from netra_backend.app.db.engine import Database
-from netra_backend.app.db.errors import SchemaVersionError, StorageUnavailableError
+from netra_backend.app.db.errors import DatabaseInUseError, SchemaVersionError, StorageUnavailableError
 from netra_backend.app.db.migrate import upgrade
 from netra_backend.app.db.tables import metadata
 from tests.support.database import FILE, database_url, rows, user_row, writing_engine
+
+
+@contextmanager
+def _empty(folder: Path) -> Iterator[Engine]:
+    """The engine of a database that nobody has brought up to date."""
+    database = Database(database_url(folder))
+    try:
+        yield database.write_engine
+    finally:
+        asyncio.run(database.close())
 
 
 def _schema(connection: Connection) -> list[tuple[object, ...]]:
@@ -28,12 +41,11 @@ def _version(connection: Connection) -> str | None:
 
 def test_an_empty_file_becomes_the_newest(tmp_path: Path) -> None:
     """Every table is made, in one transaction with the version."""
-    engine = Database(database_url(tmp_path)).write_engine
-    upgrade(engine)
-    with engine.begin() as connection:
-        assert _version(connection) == "0001"
-        assert {name for _, name, *_ in _schema(connection)} >= set(metadata.tables)
-    engine.dispose()
+    with _empty(tmp_path) as engine:
+        upgrade(engine)
+        with engine.begin() as connection:
+            assert _version(connection) == "0001"
+            assert {name for _, name, *_ in _schema(connection)} >= set(metadata.tables)
 
 
 def test_the_migrations_make_what_the_tables_say(tmp_path: Path) -> None:
@@ -45,13 +57,11 @@ def test_the_migrations_make_what_the_tables_say(tmp_path: Path) -> None:
 
 def test_the_migrations_make_the_very_same_statements(tmp_path: Path) -> None:
     """Primary keys, WITHOUT ROWID, cascades and partial indexes, which Alembic does not compare, are the same too."""
-    made = Database(database_url(tmp_path / "made")).write_engine
     with writing_engine(tmp_path) as engine, engine.begin() as connection:
         migrated = _details(connection)
-    with made.begin() as connection:
+    with _empty(tmp_path / "made") as engine, engine.begin() as connection:
         metadata.create_all(connection)
         assert _details(connection) == migrated
-    made.dispose()
 
 
 def _details(connection: Connection) -> dict[str, object]:
@@ -98,30 +108,31 @@ def test_a_newer_database_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
 
 def test_a_migration_that_fails_leaves_nothing_half_made(tmp_path: Path) -> None:
     """When one of the tables cannot be made, none is, and the next attempt succeeds."""
-    engine = Database(database_url(tmp_path)).write_engine
-    with engine.begin() as connection:
-        connection.execute(text("CREATE TABLE usage_records (in_the_way INTEGER)"))
-        before = _schema(connection)
-    with pytest.raises(Exception, match="usage_records already exists"):
+    with _empty(tmp_path) as engine:
+        with engine.begin() as connection:
+            connection.execute(text("CREATE TABLE usage_records (in_the_way INTEGER)"))
+            before = _schema(connection)
+        with pytest.raises(Exception, match="usage_records already exists"):
+            upgrade(engine)
+        with engine.begin() as connection:
+            assert _schema(connection) == before
+            connection.execute(text("DROP TABLE usage_records"))
         upgrade(engine)
-    with engine.begin() as connection:
-        assert _schema(connection) == before
-        connection.execute(text("DROP TABLE usage_records"))
-    upgrade(engine)
-    with engine.begin() as connection:
-        assert _version(connection) == "0001"
-    engine.dispose()
+        with engine.begin() as connection:
+            assert _version(connection) == "0001"
 
 
 def test_the_file_keeps_its_mode(tmp_path: Path) -> None:
     """Migrating does not replace the private file by one that others can read."""
-    engine = Database(database_url(tmp_path)).write_engine
-    upgrade(engine)
-    engine.dispose()
+    with _empty(tmp_path) as engine:
+        upgrade(engine)
     assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("error", [SchemaVersionError("9999", "0001"), StorageUnavailableError("disk full")])
+@pytest.mark.parametrize(
+    "error",
+    [SchemaVersionError("9999", "0001"), StorageUnavailableError("disk full"), DatabaseInUseError("a path")],
+)
 def test_the_errors_survive_a_trip_to_another_process(error: Exception) -> None:
     """An error of the database is the same after pickling."""
     copy = pickle.loads(pickle.dumps(error))

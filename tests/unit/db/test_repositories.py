@@ -34,6 +34,7 @@ from netra_backend.app.services.run_state import RunStatus
 from netra_backend.app.services.usage_record import UsageRecord
 from tests.support.database import SIGNED_UP, WAIT_SECONDS, add_users, all_rows, disk_full, writer_held
 from tests.support.made_contexts import make_context
+from tests.support.strategies import texts
 from tests.support.stored_runs import completion, happening, message
 from tests.support.usage_records import usage_record
 
@@ -420,11 +421,11 @@ async def test_a_bad_cursor_is_refused(seeded: Database, name: str) -> None:
     assert len(refused) >= 2  # no text is a cursor of two of the lists
 
 
-@given(st.text(), st.integers())
-def test_a_cursor_gives_its_columns_back(column: str, number: int) -> None:
+@given(texts(), st.integers(0, 2**53), st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1), timezones=st.just(UTC)))
+def test_a_cursor_gives_its_columns_back(column: str, number: int, moment: datetime) -> None:
     """What is encoded is decoded, and is plain in a URL."""
-    cursor = encode_cursor(column, number)
-    assert decode_cursor(cursor, str, int) == (column, number)
+    cursor = encode_cursor(column, number, moment)
+    assert decode_cursor(cursor, str, int, datetime) == (column, number, moment)
     assert cursor.replace("-", "a").replace("_", "a").isalnum()
 
 

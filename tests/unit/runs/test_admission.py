@@ -44,21 +44,23 @@ def test_users_take_turns() -> None:
 
 
 def test_a_hog_does_not_delay_another() -> None:
-    """With 1,000 runs of one user waiting, another user's first run is the very next to start, again and again."""
+    """With 1,000 runs of one user waiting, no more than one of them starts before another user's next run does."""
     admission = Admission(max_running=2, max_running_per_user=2)
     for number in range(1_000):
         admission.enqueue(_run("hog", number))
     running = [admission.take(), admission.take()]
-    for number in range(5):
+    for number in range(50):
         admission.enqueue(_run("guest", number))
-        assert admission.take() is None
-        first = running.pop(0)
-        assert first is not None
-        admission.release(first)
-        started = admission.take()
-        assert started == _run("guest", number)
-        running.append(started)
-    assert admission.waiting_count == 998
+        started: list[WaitingRun | None] = []
+        while _run("guest", number) not in started:
+            first = running.pop(0)
+            assert first is not None
+            admission.release(first)
+            started.append(admission.take())
+            assert admission.take() is None
+            running.append(started[-1])
+            assert len(started) <= 2
+    assert admission.unfinished_of("hog") > 900
 
 
 def test_places_in_all_are_kept() -> None:
