@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -90,7 +91,11 @@ def user_row(connection: Connection, user_id: str) -> None:
 async def add_users(database: Database, *user_ids: str) -> None:
     """Give users their accounts."""
     for user_id in user_ids:
-        await database.writer.run(lambda connection, user_id=user_id: user_row(connection, user_id))
+        await database.writer.run(partial(_add_user, user_id))
+
+
+def _add_user(user_id: str, connection: Connection) -> None:
+    user_row(connection, user_id)
 
 
 def rows(connection: Connection) -> dict[str, Sequence[Row[tuple[object, ...]]]]:
@@ -126,16 +131,8 @@ async def writer_held(database: Database) -> AsyncIterator[None]:
 
 
 async def _pragma(database: Database, statement: str) -> None:
-    """Set up the writer's only connection, outside its transactions."""
-
-    def execute() -> None:
-        connection = database.write_engine.raw_connection()
-        try:
-            connection.cursor().execute(f"PRAGMA {statement}")
-        finally:
-            connection.close()
-
-    await asyncio.to_thread(execute)
+    """Set up the only connection that writes."""
+    await database.writer.run(lambda connection: connection.exec_driver_sql(f"PRAGMA {statement}").close())
 
 
 @asynccontextmanager
@@ -150,9 +147,14 @@ async def disk_full(database: Database) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def storage_refused(database: Database) -> AsyncIterator[None]:
-    """Refuse every write in the block, as when the disk is mounted for reading only."""
-    await _pragma(database, "query_only = ON")
+    """Refuse every write in the block, since another connection keeps the lock; the writer gives up at once."""
+    await _pragma(database, "busy_timeout = 1")
+    path = database.write_engine.url.database
+    assert path is not None
+    other = await asyncio.to_thread(sqlite3.connect, path, isolation_level=None, check_same_thread=False)
     try:
+        await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
         yield
+        await asyncio.to_thread(other.execute, "ROLLBACK")
     finally:
-        await _pragma(database, "query_only = OFF")
+        await asyncio.to_thread(other.close)

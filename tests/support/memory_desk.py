@@ -118,6 +118,11 @@ class MemoryDesk:
         if published:
             self.hub.publish(new)
 
+    def erase(self, key: ThreadKey) -> None:
+        """Erase a thread, as its user may by another connection."""
+        del self.logs[key]
+        self.hub.forget(key)
+
     async def authenticate(self, token: str) -> Principal:
         """See `Desk`."""
         self.authenticating.set()
@@ -210,3 +215,8 @@ class WatchedHub(Hub):
         super().unsubscribe(subscription)
         if subscription in self.subscribed:
             self.subscribed.remove(subscription)
+
+    def forget(self, key: ThreadKey) -> None:
+        """See `Hub.forget`."""
+        super().forget(key)
+        self.subscribed = [subscription for subscription in self.subscribed if subscription.key != key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -24,8 +25,12 @@ def to_json(value: object) -> str:
 
     Raises:
         TypeError: it is no JSON value; says which type is not.
+        ValueError: a number in it is not finite, which JSON cannot tell.
     """
-    return orjson.dumps(value, default=_mapping, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
+    text = orjson.dumps(value, default=_mapping, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
+    if "null" in text:  # what orjson makes of NaN and infinities too, silently
+        json.dumps(value, default=_mapping, allow_nan=False)
+    return text
 
 
 def _mapping(value: object) -> object:

@@ -68,6 +68,11 @@ class Supervisor:
             if limit.expired():
                 raise _DeadlineExceeded from None
             raise
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and not task.cancelling():  # nobody stops the run: the agent itself let it escape
+                raise RuntimeError("the agent was cancelled by itself") from error
+            raise
         return emit.event(EventType.AGENT_COMPLETED, {"result": result}, final=True)
 
     async def _fail(self, emit: JournalEmitter, journal: Journal, code: str, message: str) -> None:

@@ -42,6 +42,7 @@ class Database:
         parsed = make_url(url)
         if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
             raise ValueError(f"database_url: expected sqlite:///PATH, got {parsed.render_as_string()!r}")
+        self._closed = False
         self._lock = _lock_private(Path(parsed.database))
         self._read_engine = _sqlite_engine(parsed, begin="BEGIN", query_only=True, pool_size=reader_threads)
         self.write_engine = _sqlite_engine(parsed, begin="BEGIN IMMEDIATE", query_only=False, pool_size=2)
@@ -60,6 +61,8 @@ class Database:
         Raises:
             StorageUnavailableError: the database cannot be read now.
         """
+        if self._closed:
+            raise StorageUnavailableError("the server is shutting down")
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, copy_context().run, self._read, work)
 
@@ -71,8 +74,14 @@ class Database:
             raise StorageUnavailableError(_reason(error)) from error
 
     async def close(self) -> None:
-        """Finish what was submitted, then let go of every connection."""
+        """Finish what was submitted, then let go of every connection; a second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         await self.writer.close()
+        await asyncio.to_thread(self._let_go)
+
+    def _let_go(self) -> None:
         self._readers.shutdown(wait=True)
         self._read_engine.dispose()
         self.write_engine.dispose()

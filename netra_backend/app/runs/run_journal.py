@@ -59,11 +59,6 @@ class RunJournal:
 
     async def append(self, event: AgentEvent) -> None:
         """Take an event; see `Journal.append`."""
-        if len(event.data) > self._max_event_bytes:
-            raise ValueError(
-                f"{event.type} of {event.agent}: its data has {len(event.data)} characters, "
-                f"at most {self._max_event_bytes} are stored; return less, or a reference"
-            )
         self._take(event)
         while self._taken - self._committed > self._max_uncommitted:
             await self._wait_for_progress()
@@ -87,6 +82,12 @@ class RunJournal:
     def _take(self, event: AgentEvent) -> None:
         if self._failure is not None:
             raise self._failure
+        size = len(event.data.encode())
+        if size > self._max_event_bytes:
+            raise ValueError(
+                f"{event.type} of {event.agent}: its data has {size} bytes, "
+                f"at most {self._max_event_bytes} are stored; return less, or a reference"
+            )
         self._waiting.append(event)
         self._taken += 1
         if not self._sending:

@@ -78,15 +78,21 @@ def emit(context: UserExecutionContext, journal: RecordingJournal) -> JournalEmi
 # JSON
 
 
+def _is_within_64_bits(value: Any) -> bool:
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**64
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return all(_is_within_64_bits(each) for each in inner)
+
+
 @given(json_values())
 def test_json_values_keep_their_value(value: Any) -> None:
     """A JSON value's text reads back equal, integers of up to 64 bits included, and larger ones are refused."""
-    try:
-        text = to_json(value)
-    except TypeError as error:
-        assert "64-bit" in str(error)
+    if _is_within_64_bits(value):
+        assert json.loads(to_json(value)) == value
     else:
-        assert json.loads(text) == value
+        with pytest.raises(TypeError, match="64-bit"):
+            to_json(value)
 
 
 def test_frozen_values_of_a_context_are_json(context: UserExecutionContext) -> None:
@@ -133,10 +139,13 @@ class Account:
         2**64,
         lambda: None,
     ],
-    ids=lambda value: type(value).__name__ + str(value)[:6].strip("<").replace(" ", "_"),
+    ids=[
+        *("nan", "inf", "deep", "bytes", "set", "object", "decimal", "deque", "range", "datetime", "date", "uuid"),
+        *("enum", "dataclass", "number key", "none key", "surrogate", "large", "function"),
+    ],
 )
 def test_what_is_no_json_value_is_refused(value: Any) -> None:
-    """Anything but JSON values raises TypeError: nothing is changed silently, and the message does not tell the value."""
+    """Anything but JSON values raises TypeError: nothing is changed silently, and the message does not tell it."""
     with pytest.raises(TypeError) as caught:
         to_json({"result": value})
     assert "secret" not in str(caught.value)
@@ -233,7 +242,7 @@ async def test_a_tool_that_fails_is_told_by_its_type(emit: JournalEmitter, journ
 async def test_a_tool_whose_result_cannot_be_logged_is_told_as_failed(
     emit: JournalEmitter, journal: RecordingJournal, result: Any
 ) -> None:
-    """Each `tool_executing` is followed by its `tool_completed`, though the result be no JSON or too large for the log."""
+    """Each `tool_executing` is followed by its `tool_completed`, though the result be no JSON or too large."""
     journal.max_event_bytes = 1_000
 
     async def call() -> JsonValue:
@@ -369,7 +378,7 @@ async def test_a_sub_agent_that_fails_is_told_by_its_type(emit: JournalEmitter, 
 async def test_a_sub_agent_whose_answer_cannot_be_logged_has_failed(
     emit: JournalEmitter, journal: RecordingJournal, result: Any
 ) -> None:
-    """Each `agent_started` of a sub-agent is followed by its end, though the answer be no JSON or too large for the log."""
+    """Each `agent_started` of a sub-agent is followed by its end, though the answer be no JSON or too large."""
     journal.max_event_bytes = 1_000
     with pytest.raises((TypeError, ValueError)):
         await emit.delegate("data", answering(result), "x")

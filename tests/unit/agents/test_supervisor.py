@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -165,7 +166,9 @@ async def test_an_agents_error_fails_the_run(caplog: pytest.LogCaptureFixture) -
     assert not any("secret" in event.data for event in journal.events)
 
 
-@pytest.mark.parametrize("result", [object(), {1, 2}, {"deep": [b"bytes"]}, float("nan")], ids=repr)
+@pytest.mark.parametrize(
+    "result", [object(), {1, 2}, {"deep": [b"bytes"]}, float("nan")], ids=["object", "set", "bytes", "nan"]
+)
 async def test_an_answer_that_is_no_json_fails_the_run(result: Any) -> None:
     """An answer that cannot be told is the agent's error, not a run without an end."""
 
@@ -203,7 +206,7 @@ async def test_errors_that_look_like_ours_are_the_agents(code: str) -> None:
 
 @pytest.mark.parametrize("seconds", [0.02, 0, -60])
 async def test_a_run_ends_at_its_deadline(seconds: float) -> None:
-    """An agent that is still at work when its context's deadline passes, or has passed, is stopped and the run fails."""
+    """An agent that is at work when its context's deadline passes, or has passed, is stopped and the run fails."""
     stopped = asyncio.Event()
 
     async def act(context: UserExecutionContext, message: str, emit: Emitter) -> JsonValue:
@@ -276,10 +279,8 @@ async def test_a_cancellation_of_the_agents_own_fails_the_run(how: str) -> None:
         return await cancelled(context, message, emit)
 
     journal = RecordingJournal()
-    try:
+    with suppress(asyncio.CancelledError):
         await execute(act, journal=journal)
-    except asyncio.CancelledError:
-        pass
     assert journal.outcome is RunStatus.FAILED
     assert journal.error == "agent_error"
 
@@ -318,10 +319,8 @@ async def test_an_agent_that_swallows_the_refusal_still_ends_quietly() -> None:
     """Catching StaleRunError does not revive a run."""
 
     async def act(context: UserExecutionContext, message: str, emit: Emitter) -> JsonValue:
-        try:
+        with suppress(StaleRunError):
             await emit.thinking("x")
-        except StaleRunError:
-            pass
         return "an answer"
 
     journal = await execute(act, journal=RecordingJournal(stale_after=0))

@@ -33,7 +33,9 @@ class Inner:
 def scope_of(type_: str = "http", **headers: str | None) -> Scope:
     """A request with such headers; `None` leaves one out."""
     given = {"host": "localhost:8000", **headers}
-    raw = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in given.items() if value is not None]
+    raw = [
+        (name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in given.items() if value is not None
+    ]
     return {"type": type_, "method": "GET", "path": "/", "query_string": b"", "headers": raw}
 
 
@@ -102,7 +104,7 @@ async def test_a_request_by_one_of_our_names_comes_through(type_: str, host: str
         "127.0.0.2",
         "127.1",
         "2130706433",
-        "0.0.0.0",
+        "0.0.0.0",  # noqa: S104 the promise
         "[::1",
         "::1",
         "[::ffff:127.0.0.1]",

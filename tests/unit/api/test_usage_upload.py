@@ -57,6 +57,7 @@ RECORD = UsageRecord(
 )
 CSV, JSON_LINES = UploadFormat.CSV, UploadFormat.JSON_LINES
 HEADER = ",".join(COLUMNS)
+NAMES = ("request_id", "model", "operation", "prompt_fingerprint")
 
 
 def read(body: str | bytes, format_: UploadFormat = CSV) -> list[tuple[int, UsageRecord]]:
@@ -115,7 +116,9 @@ def fault_of(field: str, value: str) -> RowError | None:
 @pytest.mark.parametrize("format_", UploadFormat)
 def test_a_record_is_read(format_: UploadFormat) -> None:
     """A row of either form is a record with exactly its values, with the line it begins on."""
-    body = csv_text(GOOD, GOOD | {"request_id": "r2"}) if format_ is CSV else json_lines(GOOD, GOOD | {"request_id": "r2"})
+    body = (
+        csv_text(GOOD, GOOD | {"request_id": "r2"}) if format_ is CSV else json_lines(GOOD, GOOD | {"request_id": "r2"})
+    )
     first = 2 if format_ is CSV else 1
     assert read(body, format_) == [(first, RECORD), (first + 1, replace(RECORD, request_id="r2"))]
 
@@ -166,7 +169,8 @@ def test_blank_lines_are_nothing() -> None:
 @pytest.mark.parametrize(
     ("body", "format_"),
     [
-        (HEADER, CSV), (f"{HEADER}\r\n\r\n", CSV), ("", JSON_LINES), ("\n \n", JSON_LINES), (b"\xef\xbb\xbf", JSON_LINES),
+        (HEADER, CSV), (f"{HEADER}\r\n\r\n", CSV),
+        ("", JSON_LINES), ("\n \n", JSON_LINES), (b"\xef\xbb\xbf", JSON_LINES),
     ],
 )  # fmt: skip
 def test_a_file_without_a_record_is_refused(body: str | bytes, format_: UploadFormat) -> None:
@@ -229,7 +233,8 @@ def test_a_quote_that_is_never_closed_is_told_where_it_was_opened() -> None:
 def test_a_line_that_is_no_json_object_is_told(text: str) -> None:
     """A line of anything but one JSON object is an error of its line, and the next lines are still looked at."""
     found = faults(f"{json_lines(GOOD)}{text}\n{json_lines(GOOD)}{text}\n", JSON_LINES)
-    assert [(fault.line, fault.field, fault.expected) for fault in found] == [(2, None, "one JSON object"), (4, None, "one JSON object")]  # fmt: skip
+    assert [(fault.line, fault.field) for fault in found] == [(2, None), (4, None)]
+    assert {fault.expected for fault in found} == {"one JSON object"}
 
 
 @pytest.mark.parametrize("deep", [60_000, 30_000])
@@ -362,9 +367,10 @@ def test_every_fields_bounds_are_within(field: str, text: str, value: object) ->
         ("timestamp", "٢٠٢٦-٠١-٣١T12:00:00Z"),
         ("timestamp", "0001-01-01T00:00:00+14:00"),
         ("timestamp", "9999-12-31T23:59:59-14:00"),
-        *((field, text) for field in ("request_id", "model", "operation", "prompt_fingerprint") for text in ("", "x" * 257, "a\0b")),
+        *((field, text) for field in NAMES for text in ("", "x" * 257, "a\0b")),
         *((field, text) for field in ("input_tokens", "output_tokens") for text in (
-            "", "-1", "+1", "1.0", "1e3", "1_000", "1,000", "0x10", "１２", "٣", "²", str(MAX_COUNT + 1), "9" * 5_000, "NaN",
+            "", "-1", "+1", "1.0", "1e3", "1_000", "1,000", "0x10", "１２", "٣", "²", "NaN",
+            str(MAX_COUNT + 1), "9" * 5_000,
         )),
         ("cost_usd", ""),
         ("cost_usd", "-0.01"),
@@ -439,7 +445,7 @@ def test_json_values_are_exact(field: str, text: str, value: object) -> None:
     [
         *((name, text) for name in COLUMNS for text in ("null", "[]", "{}", "NaN", "-Infinity", "Infinity")),
         *((name, text) for name in COLUMNS if name != "deferrable" for text in ("true", "false")),
-        *((name, "5") for name in ("timestamp", "request_id", "model", "operation", "prompt_fingerprint", "deferrable", "label")),
+        *((name, "5") for name in ("timestamp", *NAMES, "deferrable", "label")),
         *((name, text) for name in ("input_tokens", "output_tokens") for text in ("1.0", "1e3", "-1", "1e400")),
         *((name, text) for name in ("cost_usd", "latency_ms") for text in ("-1", "1e400", "1e-400", "1000000001")),
         ("cost_usd", "1e999999999999999999999"),
@@ -451,7 +457,7 @@ def test_json_values_are_exact(field: str, text: str, value: object) -> None:
     ],
 )  # fmt: skip
 def test_json_values_of_another_kind_are_refused(field: str, text: str) -> None:
-    """A JSON value of another type, or text that UTF-8 cannot spell, is refused; NaN and Infinity are no JSON at all."""
+    """A JSON value of another type, or text that UTF-8 cannot spell, is refused; NaN and Infinity are no JSON."""
     (fault,) = faults(json_lines(GOOD) + with_json(field, text), JSON_LINES)
     assert fault.line == 2
     assert fault.field == field or (fault.field is None and fault.expected == "one JSON object")
@@ -480,11 +486,10 @@ def test_nothing_comes_after_a_bad_row() -> None:
     """Rows before the first bad one are given, none after it; the error comes at the end, with every bad row."""
     rows = [GOOD, GOOD, GOOD | {"cost_usd": "x", "model": ""}, GOOD, GOOD | {"label": "x" * 201}, GOOD]
     for body, format_, first in ((csv_text(*rows), CSV, 2), (json_lines(*rows), JSON_LINES, 1)):
-        given_: list[int] = []
+        records = read_records(io.StringIO(body, newline=""), format_)
+        assert [next(records)[0], next(records)[0]] == [first, first + 1]
         with pytest.raises(InvalidUploadError) as caught:
-            for line, _ in read_records(io.StringIO(body, newline=""), format_):
-                given_.append(line)
-        assert given_ == [first, first + 1]
+            next(records)
         assert [(fault.line, fault.field) for fault in caught.value.faults] == [
             (first + 2, "model"),
             (first + 2, "cost_usd"),

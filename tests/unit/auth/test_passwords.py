@@ -61,7 +61,9 @@ async def test_an_unknown_account_costs_as_much_as_a_known_one(passwords: Passwo
     assert unknown > known / 3
 
 
-@pytest.mark.parametrize("kept", ["", "not a hash", HASH_OF_NOTHING_WE_KNOW, "$argon2id$v=19$m=19456,t=2,p=1$!!!$???", "$argon2id$"])
+@pytest.mark.parametrize(
+    "kept", ["", "not a hash", HASH_OF_NOTHING_WE_KNOW, "$argon2id$v=19$m=19456,t=2,p=1$!!!$???", "$argon2id$"]
+)
 async def test_a_hash_that_cannot_be_read_knows_no_password(passwords: Passwords, kept: str) -> None:
     """What was kept by something else, or damaged, verifies nothing, and fails nothing."""
     assert not await passwords.verify("correct horse", kept)

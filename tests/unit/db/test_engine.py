@@ -79,9 +79,9 @@ async def test_every_reader_of_the_pool_refuses_to_write(tmp_path: Path) -> None
     count = 3
     together = threading.Barrier(count)
 
-    def work(connection: Connection) -> object:
+    def work(connection: Connection) -> None:
         together.wait(WAIT_SECONDS)  # so that each has a connection of its own
-        return user_row(connection, "mallory")
+        user_row(connection, "mallory")
 
     async with open_database(tmp_path, reader_threads=count) as database:
         refusals = await asyncio.gather(*(database.read(work) for _ in range(count)), return_exceptions=True)

@@ -99,7 +99,7 @@ def test_a_newer_database_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
             connection.execute(text("CREATE TABLE of_tomorrow (n INTEGER)"))
             connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
             before = _schema(connection), rows(connection)
-        with pytest.raises(SchemaVersionError, match="version 9999.*newest is 0001") as caught:
+        with pytest.raises(SchemaVersionError, match=r"version 9999.*newest is 0001") as caught:
             upgrade(engine)
         assert (caught.value.found, caught.value.known) == ("9999", "0001")
         with engine.begin() as connection:

@@ -78,7 +78,12 @@ def test_an_account_is_found_by_its_email(connection: Connection) -> None:
     """All of the account for the e-mail that has one, None for another."""
     found = find_user_by_email(connection, "alice@example.org")
     assert found is not None
-    assert tuple(found) == ("alice", "alice@example.org", "hash-of-alice", SIGNED_UP)
+    assert found._asdict() == {
+        "user_id": "alice",
+        "email": "alice@example.org",
+        "password_hash": "hash-of-alice",
+        "created_at": SIGNED_UP,
+    }
     assert find_user_by_email(connection, "nobody@example.org") is None
     assert find_user_by_email(connection, "%@example.org") is None
 
@@ -170,7 +175,8 @@ def test_a_start_finds_every_run_that_has_not_ended(connection: Connection) -> N
     for user_id in ("alice", "bob"):
         _apply(connection, *(message(user_id, f"t{number}", f"{user_id}-{number}") for number in range(5)))
         completed, failed, _ = (
-            written.run for written in _apply(connection, *(ClaimRun(user_id, f"{user_id}-{number}") for number in (0, 1, 2)))
+            written.run
+            for written in _apply(connection, *(ClaimRun(user_id, f"{user_id}-{number}") for number in (0, 1, 2)))
         )
         _apply(connection, AppendEvents(completed, (completion(completed),), RunStatus.COMPLETED))
         _apply(connection, AppendEvents(failed, (completion(failed),), RunStatus.FAILED, "why"))
@@ -185,7 +191,12 @@ def test_a_start_finds_every_run_that_has_not_ended(connection: Connection) -> N
 
 def test_a_start_finds_the_runs_oldest_first(connection: Connection) -> None:
     """Two messages to one thread that one commit has stored are taken up in the order in which they were sent."""
-    _apply(connection, message("alice", "t", "z-first"), message("alice", "t", "m-second"), message("alice", "t", "a-third"))
+    _apply(
+        connection,
+        message("alice", "t", "z-first"),
+        message("alice", "t", "m-second"),
+        message("alice", "t", "a-third"),
+    )
     assert [run.run_id for run in _found(connection)] == ["z-first", "m-second", "a-third"]
 
 
@@ -194,9 +205,7 @@ def test_a_start_erases_uploads_that_were_cut_off(connection: Connection) -> Non
     for user_id in ("alice", "bob"):
         for upload_id, completed_at in (("cut-off", None), ("complete", LATER)):
             upload = {"user_id": user_id, "upload_id": upload_id}
-            connection.execute(
-                insert(usage_uploads).values(**upload, created_at=SIGNED_UP, completed_at=completed_at)
-            )
+            connection.execute(insert(usage_uploads).values(**upload, created_at=SIGNED_UP, completed_at=completed_at))
             texts = dict.fromkeys(("request_id", "model", "operation", "prompt_fingerprint", "label"), "x")
             numbers = {"line": 1, "input_tokens": 1, "output_tokens": 1, "cost_usd": 1, "latency_ms": 1.0}
             connection.execute(

@@ -21,7 +21,17 @@ from netra_backend.app.db.engine import Database
 from netra_backend.app.db.errors import StorageUnavailableError
 from netra_backend.app.db.writer import MAX_BATCH, GroupCommitWriter
 from netra_backend.app.services.refusals import LimitExceededError, RefusedError
-from tests.support.database import FILE, disk_full, open_database, user_row, writer_held, writing_engine
+from tests.support.database import (
+    FILE,
+    add_users,
+    all_rows,
+    disk_full,
+    open_database,
+    storage_refused,
+    user_row,
+    writer_held,
+    writing_engine,
+)
 
 PATIENCE: Final = 5
 """Seconds after which a future that should wake is given up; reached only by a test that fails."""
@@ -149,7 +159,7 @@ FAULTS: Final = (
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_faulty_command_fails_alone(tmp_path: Path, fault: Callable[[Connection], None]) -> None:
-    """Whatever one command's work raises, its neighbours in the batch are stored and told so, and nothing of its own."""
+    """Whatever one command's work raises, its neighbours in the batch are stored, and nothing of its own is."""
     async with open_database(tmp_path) as database:
         await database.writer.run(lambda connection: connection.execute(text("CREATE TABLE notes (note TEXT UNIQUE)")))
         notes = Notes()
@@ -289,7 +299,7 @@ async def test_a_cancelled_refusal_is_right(database: Database, notes: Notes) ->
 
 
 async def test_a_full_disk_refuses_the_batch_and_keeps_nothing_of_it(database: Database, notes: Notes) -> None:
-    """While the disk is full each command is told so and none is half stored; when there is room, the next are stored."""
+    """While the disk is full each command is told so and none is half stored; with room again, the next are stored."""
     committed: list[str] = []
     large = "x" * 20_000
     async with disk_full(database):
@@ -307,28 +317,30 @@ async def test_a_full_disk_refuses_the_batch_and_keeps_nothing_of_it(database: D
     assert await _stored(database) == ["a", large, "b"]
 
 
-async def test_a_locked_database_is_unavailable_for_a_while(database: Database, notes: Notes, tmp_path: Path) -> None:
-    """While another process holds the write lock commands are refused with nothing stored; afterwards they go on."""
-    await database.writer.run(lambda connection: connection.exec_driver_sql("PRAGMA busy_timeout = 1"))
-    script = (
-        "import sqlite3, sys\n"
-        "connection = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
-        "connection.execute('BEGIN IMMEDIATE')\n"
-        "print('locked', flush=True)\n"
-        "sys.stdin.readline()\n"
-    )
-    other = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", "-c", script, str(tmp_path / FILE)),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert other.stdout is not None
-    assert await other.stdout.readline() == b"locked\n"
-    with pytest.raises(StorageUnavailableError, match="locked"):
-        await database.writer.submit(notes, "a")
-    await other.communicate(b"\n")
+async def test_a_locked_database_is_unavailable_for_a_while(database: Database, notes: Notes) -> None:
+    """While somebody else holds the write lock commands are refused with nothing stored; afterwards they go on."""
+    async with storage_refused(database):
+        with pytest.raises(StorageUnavailableError, match="locked"):
+            await database.writer.submit(notes, "a")
+        assert await _stored(database) == []
     assert await database.writer.submit(notes, "a") == "a"
     assert await _stored(database) == ["a"]
+
+
+async def test_a_database_that_cannot_be_opened_is_unavailable_for_a_while(tmp_path: Path) -> None:
+    """While the folder is away commands are refused, each and at once; when it is back, they are stored."""
+    there, away = tmp_path / "there", tmp_path / "away"
+    there.mkdir()
+    async with open_database(there) as database:
+        await asyncio.to_thread(there.rename, away)
+        async with asyncio.timeout(PATIENCE):
+            for _ in range(2):
+                with pytest.raises(StorageUnavailableError, match="unable to open"):
+                    await add_users(database, "alice")
+        await asyncio.to_thread(away.rename, there)
+        async with asyncio.timeout(PATIENCE):
+            await add_users(database, "alice")
+        assert len((await all_rows(database))["users"]) == 1
 
 
 async def test_closing_commits_what_was_submitted(database: Database, notes: Notes) -> None:
@@ -350,7 +362,7 @@ async def test_nothing_is_taken_after_closing(database: Database, notes: Notes) 
         closing = asyncio.ensure_future(database.writer.close())
         await asyncio.sleep(0)  # one turn of the loop, in which it begins
         with pytest.raises(StorageUnavailableError, match="shutting down"):
-            database.writer.submit(notes, "b")
+            _ = database.writer.submit(notes, "b")
     await closing
     await database.writer.close()
     assert await kept == "a"
@@ -362,7 +374,7 @@ async def test_a_writer_that_never_wrote_closes(database: Database) -> None:
     writer = GroupCommitWriter(database.write_engine)
     await writer.close()
     with pytest.raises(StorageUnavailableError):
-        writer.run(lambda _connection: None)
+        _ = writer.run(lambda _connection: None)
     assert not _writer_threads()
 
 

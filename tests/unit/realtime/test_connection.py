@@ -304,11 +304,11 @@ async def test_an_expired_token_ends_the_socket(place: Place) -> None:
 
 async def test_the_expiry_is_that_of_the_latest_token(place: Place) -> None:
     """A renewal moves the end: an earlier token's end is forgotten, and the new one's comes."""
-    async with place.visit(place.principal(seconds=0.1)) as visit:
+    async with place.visit(place.principal(seconds=0.3)) as visit:
         visit.socket.say("authenticate", token=place.desk.sign_in("ann"))
         await visit.socket.until("auth_success")
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.15):
+            async with asyncio.timeout(0.4):
                 await visit.socket.until_closed()
         visit.socket.say("authenticate", token=place.desk.sign_in("ann", seconds=-1))
         assert await visit.ended() == (4401, "the token has expired")
@@ -328,10 +328,12 @@ async def test_a_bad_frame_is_told_and_the_socket_stays(place: Place) -> None:
     async with place.ready() as visit:
         visit.socket.say_raw("{")
         visit.socket.say("ping", user_id="bob")
+        visit.socket.say("user_message", text="", client_message_id="m1")
         await visit.ping()
         errors = [frame for frame in visit.socket.heard if frame["type"] == "error"]
-        assert [error["code"] for error in errors] == ["invalid_json", "invalid_frame"]
-        assert [set(error) for error in errors] == [{"type", "code", "message"}] * 2
+        assert [error["code"] for error in errors] == ["invalid_json", "invalid_frame", "invalid_text"]
+        assert [set(error) for error in errors[:2]] == [{"type", "code", "message"}] * 2
+        assert errors[2]["client_message_id"] == "m1"
 
 
 async def test_twenty_bad_frames_in_a_row_end_the_socket(place: Place) -> None:
@@ -406,9 +408,7 @@ async def test_what_waits_is_sent_before_the_close(place: Place) -> None:
         assert visit.socket.seqs(THREAD) == [1, 2, 3, 4, 5, 6]
 
 
-async def test_a_reader_that_does_not_take_its_close_is_let_go(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_reader_that_does_not_take_its_close_is_let_go(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """The close frame has a time limit, after which the socket is dropped as it is."""
     monkeypatch.setattr("netra_backend.app.realtime.connection.CLOSE_SECONDS", 0.01)
     async with place.ready("ann") as visit:
@@ -468,7 +468,7 @@ async def test_what_is_asked_reaches_the_desk_under_the_users_context(place: Pla
 
 
 async def test_a_message_that_comes_again_is_replayed(place: Place) -> None:
-    """A message stored before, sent again on a new socket, is acknowledged as it was, and its thread goes on from it."""
+    """A message stored before, sent again on a new socket, is acknowledged as it was, and its thread goes on."""
     async with place.ready("ann") as first:
         first.socket.say("user_message", text="hello", thread_id=THREAD, client_message_id="m1")
         accepted = await first.socket.until("message_accepted")
@@ -504,7 +504,7 @@ async def test_a_second_message_in_a_thread_goes_on_where_it_is(place: Place) ->
     ],
 )
 async def test_a_message_that_is_not_stored_is_told(place: Place, failure: Exception, code: str, message: str) -> None:
-    """A refusal and a fault of ours are an `error` with the message's own id; the socket lives on and watches nothing."""
+    """A refusal and a fault of ours are an `error` with the message's own id; the socket lives on, watching nothing."""
     async with place.ready("ann") as visit:
         place.desk.failure = failure
         visit.socket.say("user_message", text="x", client_message_id="m1")
@@ -604,7 +604,7 @@ async def test_resume_again_begins_anew(place: Place) -> None:
 
 @pytest.mark.parametrize("owner", [None, "bob"])
 async def test_an_unknown_thread_cannot_be_watched(place: Place, owner: str | None) -> None:
-    """`resume` of a thread that is not the user's is `not_found`, the same whether it exists or not, and hears nothing."""
+    """`resume` of a thread that is not the user's is `not_found`, whether it exists or not, and hears nothing."""
     if owner:
         place.desk.commit((owner, THREAD), 3)
     async with place.ready("ann") as visit:
@@ -621,7 +621,7 @@ async def test_an_unknown_thread_cannot_be_watched(place: Place, owner: str | No
 
 
 async def test_a_replay_that_fails_is_told_and_watches_nothing(place: Place) -> None:
-    """A fault of ours during a replay is `internal_error` without its words; the socket lives on and may resume again."""
+    """A fault of ours during a replay is `internal_error` without its words; the socket lives on and may resume."""
     place.desk.commit(("ann", THREAD), 3)
     place.desk.log_failure = RuntimeError("secret words")
     async with place.ready("ann") as visit:
@@ -649,6 +649,26 @@ async def test_a_socket_watches_many_threads(place: Place) -> None:
             place.desk.commit(("ann", thread_id))
         await visit.ping()
         assert (visit.socket.seqs(THREAD), visit.socket.seqs(OTHER_THREAD)) == ([1, 2, 3], [2, 3])
+
+
+async def test_an_erased_thread_is_no_more(place: Place) -> None:
+    """After its erasure nothing of a thread comes; a message under its id begins a new one, from its first entry on."""
+    key = ("ann", THREAD)
+    place.desk.commit(key, 3)
+    async with place.ready("ann") as visit:
+        visit.socket.say("resume", thread_id=THREAD, after_seq=0)
+        await visit.socket.until("agent_thinking", seq=3)
+        place.desk.erase(key)
+        place.desk.commit(key, 2)
+        await visit.ping()
+        assert visit.socket.seqs(THREAD) == [1, 2, 3]
+        place.desk.erase(key)
+        visit.socket.say("user_message", text="anew", thread_id=THREAD)
+        await visit.socket.until("user_message", seq=1)
+        place.desk.commit(key)
+        await visit.ping()
+        assert visit.socket.seqs(THREAD) == [1, 2, 3, 1, 2]
+    place.assert_empty()
 
 
 # Cancelling

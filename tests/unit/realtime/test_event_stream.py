@@ -166,7 +166,7 @@ async def test_a_stream_takes_a_place_among_the_users_connections() -> None:
 
 async def test_the_end_of_the_token_ends_the_stream(place: Place) -> None:
     """A stream lives no longer than its token."""
-    async with place.reading(place.stream(seconds=0.05)) as chunks:
+    async with place.reading(place.stream(seconds=0.3)) as chunks:
         assert seqs(await rest(chunks)) == [1, 2, 3]
     place.assert_empty()
 
@@ -238,5 +238,15 @@ async def test_a_thread_that_is_erased_meanwhile_ends_the_stream(place: Place) -
     """When the thread is gone by the time of the replay the stream ends."""
     del place.desk.logs[KEY]
     async with place.reading() as chunks:
+        assert await rest(chunks) == []
+    place.assert_empty()
+
+
+async def test_a_thread_that_is_erased_ends_the_stream(place: Place) -> None:
+    """A stream ends with its thread, and hears nothing of a new one of the same id."""
+    async with place.reading(after_seq=2) as chunks:
+        await take(chunks, 1)
+        place.desk.erase(KEY)
+        place.desk.commit(KEY)
         assert await rest(chunks) == []
     place.assert_empty()

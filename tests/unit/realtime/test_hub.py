@@ -85,7 +85,7 @@ WHAT_HAPPENS = st.lists(st.sampled_from(["commit", "publish one", "publish all",
 def test_replay_and_live_join_without_a_hole_or_a_double(
     page: int, held: int, committed: int, after: int, happens: list[str]
 ) -> None:
-    """However commits, their delivery and the reading of pages interleave, the reader gets each entry once, in order."""
+    """However commits, their delivery and page reads interleave, the reader gets each entry once, in order."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hub_module, "PAGE", page)
         patch.setattr(hub_module, "MAX_HELD", held)
@@ -134,7 +134,7 @@ def test_nothing_is_passed_on_twice_when_it_is_offered_twice() -> None:
 
 
 def test_what_arrives_during_a_long_replay_is_not_all_kept() -> None:
-    """A reader so slow that more than MAX_HELD entries arrive reads them from the log, page by page, and misses none."""
+    """A reader so slow that more than MAX_HELD entries arrive reads them from the log in pages, and misses none."""
     world = SteppedWorld(1)
     world.hub.subscribe(world.subscription)
     reader = world.subscription.catch_up(world, 0, world.send)
@@ -284,3 +284,24 @@ def test_leaving_twice_or_never_having_come_is_no_error() -> None:
     hub.unsubscribe(stays)
     hub.publish([log_entry(2)])
     assert len(heard) == 1
+
+
+def test_an_erased_thread_is_told_to_its_readers_and_forgotten() -> None:
+    """Its readers hear that it is over, once, and nothing of a new thread of the same id; other threads go on."""
+    hub = Hub()
+    heard: list[str] = []
+    ended: list[str] = []
+    first = Subscription(KEY, heard.append, lambda: ended.append("first"))
+    hub.subscribe(first)
+    second = live(hub, KEY, heard.append)
+    other = live(hub, ("bob", "t"), heard.append)
+    hub.forget(KEY)
+    hub.forget(KEY)
+    assert (first.is_over, second.is_over, other.is_over) == (True, True, False)
+    assert ended == ["first"]
+    hub.publish([log_entry(1), log_entry(1, user_id="bob")])
+    hub.unsubscribe(first)
+    assert heard == [event_frame(log_entry(1, user_id="bob"))]
+    live(hub, KEY, heard.append)
+    hub.publish([log_entry(1)])
+    assert len(heard) == 2

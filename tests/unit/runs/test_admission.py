@@ -224,7 +224,9 @@ def test_it_does_as_a_naive_one_does(max_running: int, max_running_per_user: int
     """Whatever comes in whatever order: whoever may start does, the oldest first, and nobody twice past another."""
     admission = Admission(max_running=max_running, max_running_per_user=max_running_per_user)
     naive = NaiveAdmission(max_running, max_running_per_user)
-    steps = data.draw(st.lists(st.sampled_from(["enqueue", "enqueue", "take", "take", "release", "withdraw"]), max_size=60))
+    steps = data.draw(
+        st.lists(st.sampled_from(["enqueue", "enqueue", "take", "take", "release", "withdraw"]), max_size=60)
+    )
     for number, step in enumerate(steps):
         match step:
             case "enqueue":

@@ -72,7 +72,7 @@ async def test_an_offered_run_is_claimed_and_done(office: Office, agent: HeldAge
 
 
 async def test_a_run_starts_with_nobodys_context(database: Database) -> None:
-    """A task is started in an empty context, whoever's context is bound where the run is offered or a place is freed."""
+    """A task begins in an empty context, whoever's is bound where the run is offered or a place is freed."""
     seen: dict[str, tuple[int, str, object]] = {}
 
     async def execute(context: UserExecutionContext, agent: str, message: str, journal: Journal) -> None:
@@ -105,7 +105,8 @@ async def test_a_thread_does_its_runs_one_after_the_other(office: Office, agent:
         agent.release(run_id)
         await office.ended(run_id)
     assert agent.run_ids == ["z", "m", "a"]
-    assert [entry.type for entry in office.published.entries[3:]] == ["agent_started", "agent_completed"] * 3
+    steps = [entry.type for entry in office.published.entries if entry.type != "user_message"]
+    assert steps == ["agent_started", "agent_completed"] * 3
 
 
 async def test_no_more_runs_go_on_than_there_are_places(database: Database) -> None:
@@ -113,7 +114,9 @@ async def test_no_more_runs_go_on_than_there_are_places(database: Database) -> N
     agent = HeldAgent(held=False)
     office = Office(database, agent, max_running=3, max_running_per_user=2)
     run_ids = [
-        (await office.offer(user_id, f"t{number}")).run_id for number in range(5) for user_id in ("alice", "bob", "carol")
+        (await office.offer(user_id, f"t{number}")).run_id
+        for number in range(5)
+        for user_id in ("alice", "bob", "carol")
     ]
     await office.ended(*run_ids)
     await office.idle()
@@ -218,6 +221,7 @@ async def test_a_user_cannot_stop_anothers_run_of_the_same_id(office: Office, ag
     office.dispatcher.stop("bob", "same")
     agent.release("same")
     await office.ended("same")
+    await office.idle()
     assert (agent.finished, agent.stopped) == (["same"], [])
 
 
@@ -361,10 +365,10 @@ async def test_closing_an_idle_dispatcher_returns_at_once(office: Office) -> Non
 
 
 async def test_closing_while_the_database_refuses(office: Office) -> None:
-    """A claim that is being tried again does not keep the server from stopping."""
+    """A claim that is being tried again does not keep the server from stopping, and its run is not lost."""
     run = await office.store(message("alice", "t", "r"))
     async with storage_refused(office.database):
         office.dispatcher.offer(run)
         await office.ledger.refused.wait()
         await asyncio.wait_for(office.dispatcher.close(0), PATIENCE)
-    assert await _statuses(office.database) == {"r": "queued"}
+    assert (await _statuses(office.database))["r"] in ("queued", "running")  # a try that was on its way may have landed

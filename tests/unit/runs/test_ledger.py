@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -133,7 +134,13 @@ def test_a_message_makes_thread_run_and_entry(book: Book) -> None:
     assert list(written.entries) == book.entries()
     assert (written.repeated, written.interrupted) == (False, ())
     run = written.run
-    assert (run.status, run.attempt, run.error, run.started_at, run.finished_at) == (RunStatus.QUEUED, 0, None, None, None)
+    assert (run.status, run.attempt, run.error, run.started_at, run.finished_at) == (
+        RunStatus.QUEUED,
+        0,
+        None,
+        None,
+        None,
+    )
     assert (run.message, run.client_message_id, run.message_scope, run.agent) == (command.text, "m", "t", "echo")
     assert (run.request_id, run.deadline, run.message_seq) == (command.context.request_id, DEADLINE, 1)
     (entry,) = written.entries
@@ -184,7 +191,7 @@ def test_a_message_sent_again_is_the_same_message(book: Book, names_thread: bool
 @pytest.mark.parametrize("cut", range(4))
 def test_a_message_sent_again_tells_how_its_run_stands_now(book: Book, cut: int) -> None:
     """Whichever commands share a batch, a repeated message gives the run as the commands before have left it."""
-    commands = [message("alice", "t", "r1", client_message_id="m"), ClaimRun("alice", "r1")]
+    commands: list[Command] = [message("alice", "t", "r1", client_message_id="m"), ClaimRun("alice", "r1")]
     commands.append(message("alice", "t", "r2", client_message_id="m"))
     outcomes = [*book.batch(*commands[:cut]), *book.batch(*commands[cut:])]
     again = outcomes[-1]
@@ -260,7 +267,7 @@ def test_another_thread_is_not_busy(book: Book) -> None:
 @pytest.mark.parametrize("together", [True, False], ids=["in one batch", "in two"])
 def test_an_interrupting_message_cancels_what_is_unfinished(book: Book, together: bool) -> None:
     """Runs that wait and that go on end as cancelled, the oldest first, in the log before the message."""
-    first = [
+    first: list[Command] = [
         message("alice", "t", "z-running"),
         message("alice", "t", "m-waiting"),
         message("alice", "t", "a-waiting"),
@@ -310,7 +317,9 @@ def test_an_interrupted_runs_events_are_refused_in_the_same_batch(book: Book) ->
 
 def test_enqueued_messages_wait_side_by_side(book: Book) -> None:
     """`enqueue` touches nothing of what is there."""
-    book.batch(message("alice", "t", "r1"), ClaimRun("alice", "r1"), message("alice", "t", "r2"), message("alice", "t", "r3"))
+    book.batch(
+        message("alice", "t", "r1"), ClaimRun("alice", "r1"), message("alice", "t", "r2"), message("alice", "t", "r3")
+    )
     assert [book.run(run_id).status for run_id in ("r1", "r2", "r3")] == ["running", "queued", "queued"]
 
 
@@ -522,9 +531,11 @@ async def test_nothing_is_published_of_a_refused_command(database: Database) -> 
 
 
 async def test_a_message_of_an_erased_user_is_refused(database: Database) -> None:
-    """A message that was on its way when its account was erased fails alone, with a refusal that a client can be told."""
+    """A message on its way when its account was erased fails alone, with a refusal that a client can be told."""
     await add_users(database, "alice", "bob")
-    await database.writer.run(lambda connection: connection.execute(delete(users).where(users.c.user_id == "bob")).rowcount)
+    await database.writer.run(
+        lambda connection: connection.execute(delete(users).where(users.c.user_id == "bob")).rowcount
+    )
     ledger = Ledger(database, lambda _entries: None)
     async with writer_held(database):
         of_alice = ledger.write(message("alice"))
@@ -608,7 +619,7 @@ class Model:
         match step:
             case Submit():
                 return self._submit(step, run_id)
-            case Claim(user, run) | Cancel(user, run) if (user, run) not in self.runs:
+            case Claim(user, name) | Cancel(user, name) if (user, name) not in self.runs:
                 return (NotFoundError,)
             case Claim(user, name):
                 run = self.runs[user, name]
@@ -762,7 +773,7 @@ def test_the_ledger_does_as_the_model_says_however_commands_are_batched(
         places = [0, *sorted(borders), len(steps)]
         with users_engine.connect() as connection:
             outcomes: list[Written | Exception] = []
-            for begin, end in zip(places, places[1:], strict=False):
+            for begin, end in pairwise(places):
                 outcomes += apply_commands(connection, commands[begin:end])
             assert [_told(outcome) for outcome in outcomes] == expected
             _compare(connection, model, outcomes)

@@ -40,7 +40,7 @@ def test_a_minutes_worth_goes_at_once(per_minute: int) -> None:
 
 @pytest.mark.parametrize("per_minute", [1, 7, 120])
 def test_it_is_refilled_evenly(per_minute: int) -> None:
-    """An empty bucket holds one again after its share of a minute, half a bucket after half of it, and never more than all."""
+    """An empty bucket holds one again after its share of a minute, all after a minute, and never more than that."""
     clock = Clock()
     limit = RateLimit(per_minute, clock)
     _spent(limit)
@@ -75,8 +75,9 @@ def test_a_refused_message_does_not_count() -> None:
     limit = RateLimit(6, clock)
     _spent(limit)
     for _ in range(1_000):
-        with pytest.raises(RateLimitedError) as caught:
-            limit.spend("alice")
+        assert _spent(limit) == 0
+    with pytest.raises(RateLimitedError) as caught:
+        limit.spend("alice")
     assert caught.value.retry_after == pytest.approx(10)
 
 
