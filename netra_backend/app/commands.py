@@ -51,6 +51,8 @@ def serve(argv: Sequence[str]) -> int:
     """
     try:
         settings = Settings(**_options(argv))
+    except SystemExit as stop:  # argparse has said why
+        return int(stop.code or Exit.OK)
     except ValidationError as error:
         return _refuse(_told(error), Exit.USAGE)
     except SettingsError as error:
@@ -62,26 +64,29 @@ def serve(argv: Sequence[str]) -> int:
         listener = _listen(settings.host, settings.port)
     except OSError as error:
         return _refuse(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}")
+    with listener:
+        return _serve(settings, listener)
+
+
+def _serve(settings: Settings, listener: socket.socket) -> Exit:
     try:
         app = create_app(settings)
     except DatabaseError as error:
         return _refuse(f"the database {settings.database} cannot be opened: {error.orig}; restore a backup of it")
     except (DatabaseOpenError, AgentRegistryError, ValueError, OSError) as error:
         return _refuse(str(error))
-    server = _Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            ws="websockets-sansio",
-            ws_max_size=MAX_FRAME_BYTES,
-            ws_per_message_deflate=False,
-            timeout_graceful_shutdown=int(settings.shutdown_grace.total_seconds()) + 5,
-            server_header=False,
-            proxy_headers=False,
-        ),
-        settings,
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        ws="websockets-sansio",
+        ws_max_size=MAX_FRAME_BYTES,
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=int(settings.shutdown_grace.total_seconds()) + 5,
+        server_header=False,
+        proxy_headers=False,
     )
+    server = _Server(config, settings.host)
     server.run(sockets=[listener, *(listener.dup() for _ in range(ACCEPTS_PER_TURN - 1))])
     return Exit.OK if server.started else Exit.FAILED
 
@@ -102,9 +107,9 @@ def _told(error: ValidationError) -> str:
 class _Server(uvicorn.Server):
     """uvicorn, saying where it serves once it does."""
 
-    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
+    def __init__(self, config: uvicorn.Config, host: str) -> None:
         super().__init__(config)
-        self._settings = settings
+        self._host = f"[{host}]" if ":" in host else host
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -119,8 +124,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started and sockets:
-            host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
-            print(f"Netra is serving on http://{host}:{sockets[0].getsockname()[1]}", flush=True)
+            print(f"Netra is serving on http://{self._host}:{sockets[0].getsockname()[1]}", flush=True)
 
 
 def _options(argv: Sequence[str]) -> dict[str, Any]:
@@ -140,8 +144,12 @@ def _options(argv: Sequence[str]) -> dict[str, Any]:
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((host, port))
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except BaseException:
+        listener.close()
+        raise
     return listener
 
 

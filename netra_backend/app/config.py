@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -13,10 +13,13 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 MIN_SECRET_KEY_CHARACTERS = 32
 
 
+Span = Annotated[timedelta, Field(ge=timedelta())]
+
+
 class Settings(BaseSettings):
     """What one server runs with. Bytes, seconds and counts as their names say."""
 
-    model_config = SettingsConfigDict(env_prefix="NETRA_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="NETRA_", extra="forbid", frozen=True, hide_input_in_errors=True)
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
@@ -29,13 +32,13 @@ class Settings(BaseSettings):
     open_registration: bool | None = Field(default=None, description="closed on a public address unless opened")
     metrics_token: SecretStr | None = None
 
-    access_token_ttl: timedelta = timedelta(minutes=15)
-    refresh_token_ttl: timedelta = timedelta(days=30)
-    authentication_timeout: timedelta = Field(default=timedelta(seconds=10), description="for the first frame")
+    access_token_ttl: Span = timedelta(minutes=15)
+    refresh_token_ttl: Span = timedelta(days=30)
+    authentication_timeout: Span = Field(default=timedelta(seconds=10), description="for the first frame")
 
     agents: dict[str, str] = Field(default_factory=dict, description='JSON: {"name": "module:attribute"}')
     default_agent: str = "supervisor"
-    run_timeout: timedelta = timedelta(minutes=10)
+    run_timeout: Span = timedelta(minutes=10)
 
     max_connections: int = Field(default=5_000, ge=1)
     max_connections_per_user: int = Field(default=20, ge=1)
@@ -52,8 +55,8 @@ class Settings(BaseSettings):
 
     reader_threads: int = Field(default=4, ge=1)
     password_threads: int = Field(default=2, ge=1)
-    shutdown_grace: timedelta = timedelta(seconds=10)
-    log_level: str = "INFO"
+    shutdown_grace: Span = timedelta(seconds=10)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("allowed_origins", "allowed_hosts", mode="before")
     @classmethod

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from starlette.middleware import Middleware
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.staticfiles import StaticFiles
 
 from netra_backend.app.agents.cost.team import CostTeam
@@ -21,7 +22,7 @@ from netra_backend.app.agents.supervisor import Supervisor
 from netra_backend.app.api import auth, errors, health, ownership, runs, threads, usage, ws
 from netra_backend.app.api.accounts import Accounts
 from netra_backend.app.api.dependencies import signed_in
-from netra_backend.app.api.middleware import LOOPBACK_HOSTS, HostAndOrigin, RequestId
+from netra_backend.app.api.middleware import LOOPBACK_HOSTS, Envelope, HostAndOrigin
 from netra_backend.app.api.state import Services
 from netra_backend.app.auth.passwords import Passwords
 from netra_backend.app.auth.tokens import AccessTokens, load_or_make_key
@@ -84,8 +85,15 @@ def create_app(settings: Settings) -> FastAPI:
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     database = Database(settings.database, reader_threads=settings.reader_threads)
-    upgrade(database.write_engine)
-    registry = _agents(settings, database)
+    try:
+        upgrade(database.write_engine)
+        return _build(settings, database, _agents(settings, database))
+    except BaseException:
+        database.release()
+        raise
+
+
+def _build(settings: Settings, database: Database, registry: AgentRegistry) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
@@ -98,10 +106,10 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # its pages load scripts of another site
         redoc_url=None,
-        max_body_size=settings.max_body_bytes,
         middleware=[
-            Middleware(RequestId),
+            Middleware(Envelope),
             Middleware(HostAndOrigin, hosts=_hosts(settings), origins=settings.allowed_origins),
+            Middleware(RequestBodyLimitMiddleware, max_body_size=settings.max_body_bytes),
         ],
     )
     errors.install(app)

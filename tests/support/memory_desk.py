@@ -104,6 +104,10 @@ class MemoryDesk:
         for gate in (self.commits, self.reads, self.authentications):
             gate.set()
 
+    async def holds(self, principal: Principal) -> bool:
+        """Whether a sign-in still holds."""
+        return any(held.session_id == principal.session_id for held in self.tokens.values())
+
     def sign_in(self, user_id: str, *, seconds: float = 3600) -> str:
         """A token of a new sign-in of a user, good for so many seconds."""
         token = f"token-of-{user_id}-{uuid4().hex}"

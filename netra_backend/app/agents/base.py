@@ -25,12 +25,14 @@ def to_json(value: object) -> str:
 
     Raises:
         TypeError: it is no JSON value; says which type is not.
-        ValueError: a number in it is not finite, which JSON cannot tell.
     """
-    text = orjson.dumps(value, default=_mapping, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
-    if "null" in text:  # what orjson makes of NaN and infinities too, silently
-        json.dumps(value, default=_mapping, allow_nan=False)
-    return text
+    try:
+        json.dumps(value, default=_mapping, allow_nan=False)  # refuses what orjson lets pass: NaN, UUIDs, enums
+        return orjson.dumps(
+            value, default=_mapping
+        ).decode()  # refuses what json lets pass: other keys, half surrogates
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(f"expected a JSON value: {error}") from None
 
 
 def _mapping(value: object) -> object:
@@ -86,12 +88,14 @@ class JournalEmitter:
         started = time.monotonic()
         try:
             result = await call()
+            done = {**about, "status": "ok", "result": result, "duration_ms": _since(started)}
+            await self._journal.append(self.event(EventType.TOOL_COMPLETED, done))
+        except StaleRunError:
+            raise
         except Exception as error:
             failed = {**about, "status": "error", "error": describe(error), "duration_ms": _since(started)}
             await self._journal.append(self.event(EventType.TOOL_COMPLETED, failed))
             raise
-        done = {**about, "status": "ok", "result": result, "duration_ms": _since(started)}
-        await self._journal.append(self.event(EventType.TOOL_COMPLETED, done))
         return result
 
     async def delegate(self, name: str, agent: Agent, message: str) -> JsonValue:
@@ -102,14 +106,13 @@ class JournalEmitter:
         try:
             with context.bind():
                 result = await agent.run(context, message, emit)
-            completed = emit.event(EventType.AGENT_COMPLETED, {"result": result})
+            await self._journal.append(emit.event(EventType.AGENT_COMPLETED, {"result": result}))
         except StaleRunError:
             raise
         except Exception as error:
             failed = {"code": "agent_error", "message": describe(error)}
             await self._journal.append(emit.event(EventType.AGENT_FAILED, failed))
             raise
-        await self._journal.append(completed)
         return result
 
 

@@ -138,10 +138,15 @@ class Accounts:
     async def authenticate(self, token: str) -> Principal:
         """Who an access token proves, if its session still holds; raises AuthenticationError."""
         principal = self._tokens.verify(token)
-        context = UserExecutionContext.from_websocket_request(principal.user_id, operation="authenticate")
-        if not await AccountRepository(context, self._database).has_session(principal.session_id, datetime.now(UTC)):
+        if not await self.holds(principal):
             raise AuthenticationError("the session has ended; sign in again")
         return principal
+
+    async def holds(self, principal: Principal) -> bool:
+        """Whether the session of a token that was good is not over."""
+        context = UserExecutionContext.from_websocket_request(principal.user_id, operation="authenticate")
+        repository = AccountRepository(context, self._database)
+        return await repository.has_session(principal.session_id, datetime.now(UTC))
 
     async def sign_out(self, context: UserExecutionContext, session_id: str) -> None:
         """End one session, its tokens and its sockets."""

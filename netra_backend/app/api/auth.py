@@ -35,7 +35,16 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-Password = Annotated[SecretStr, Field(min_length=MIN_CHARACTERS, max_length=MAX_CHARACTERS)]
+def _spelled(value: SecretStr) -> SecretStr:
+    try:
+        value.get_secret_value().encode()
+    except UnicodeEncodeError:
+        raise ValueError("expected text that UTF-8 can spell") from None
+    return value
+
+
+AnyPassword = Annotated[SecretStr, Field(max_length=MAX_CHARACTERS), AfterValidator(_spelled)]
+Password = Annotated[AnyPassword, Field(min_length=MIN_CHARACTERS)]
 
 
 class Registration(_Body):
@@ -54,7 +63,7 @@ class RefreshRequest(_Body):
 class PasswordChange(_Body):
     """The password that is and the one that shall be."""
 
-    current_password: Annotated[SecretStr, Field(max_length=MAX_CHARACTERS)]
+    current_password: AnyPassword
     new_password: Password
 
 

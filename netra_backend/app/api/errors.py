@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -27,6 +26,8 @@ from netra_backend.app.services.refusals import (
 from .accounts import EmailTakenError, RegistrationClosedError
 from .usage_upload import InvalidUploadError
 
+PROBLEM: Final = "application/problem+json"
+
 STATUS: Final[dict[type[RefusedError], HTTPStatus]] = {
     NotFoundError: HTTPStatus.NOT_FOUND,
     InvalidRequestError: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -40,8 +41,6 @@ STATUS: Final[dict[type[RefusedError], HTTPStatus]] = {
     RefusedError: HTTPStatus.CONFLICT,
 }
 """A class that is not listed has the status of its nearest listed base."""
-
-_logger = logging.getLogger(__name__)
 
 
 def problem(
@@ -57,7 +56,7 @@ def problem(
     }
     if errors is not None:
         body["errors"] = errors
-    return JSONResponse(body, status, headers, media_type="application/problem+json")
+    return JSONResponse(body, status, headers, media_type=PROBLEM)
 
 
 def refusal_response(error: RefusedError) -> JSONResponse:
@@ -103,11 +102,6 @@ def install(app: FastAPI) -> None:
         code = status.phrase.lower().replace(" ", "_")
         detail = NotFoundError().message if status is HTTPStatus.NOT_FOUND else str(error.detail)
         return problem(status, code, detail, headers=dict(error.headers or {}))
-
-    @app.exception_handler(Exception)
-    async def failed(_request: Request, error: Exception) -> JSONResponse:
-        _logger.error("a request failed", exc_info=error)
-        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "the server failed; try again")
 
 
 def _code(fault: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Collection
 from http import HTTPStatus
@@ -11,7 +12,9 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .errors import problem
+from .errors import PROBLEM, problem
+
+_logger = logging.getLogger(__name__)
 
 LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _HOST: Final = re.compile(r"(?:\[(?P<ipv6>[0-9a-f:.]+)\]|(?P<name>[a-z0-9._-]+))(?::[0-9]{1,5})?")
@@ -65,26 +68,54 @@ def _hostname(host: str) -> str | None:
     return match and (match["ipv6"] or match["name"])
 
 
-class RequestId:
-    """Gives every HTTP response an `x-request-id` of our own and the security headers."""
+class Envelope:
+    """What every HTTP response has: an `x-request-id` of our own, the security headers, and problem details for errors.
+
+    It stands outside of all else, so that this holds for what the framework itself answers, and for faults of ours.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and its response back with the headers."""
+        """Pass the request on, and its response back."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         request_id = str(uuid4())
         scope.setdefault("state", {})["request_id"] = request_id
+        has_started = is_replaced = False
 
-        async def send_with_headers(message: Message) -> None:
+        async def send_enveloped(message: Message) -> None:
+            nonlocal has_started, is_replaced
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
+                if message["status"] == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and not _is_problem(headers):
+                    is_replaced = True
+                    await _TOO_LARGE(scope, receive, send_enveloped)
+                    return
+                has_started = True
                 headers["x-request-id"] = request_id
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
+            elif is_replaced and not message.get("body", b"").startswith(b"{"):
+                return
             await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        try:
+            await self._app(scope, receive, send_enveloped)
+        except Exception as error:
+            if has_started:
+                raise
+            _logger.error("a request failed", exc_info=error)
+            await _FAILED(scope, receive, send_enveloped)
+
+
+def _is_problem(headers: MutableHeaders) -> bool:
+    return headers.get("content-type") == PROBLEM
+
+
+_TOO_LARGE: Final = problem(
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "content_too_large", "the body is too large for this call"
+)
+_FAILED: Final = problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", "the server failed; try again")

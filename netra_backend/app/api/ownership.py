@@ -12,6 +12,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, iter_route_contexts
+from starlette.routing import Mount, WebSocketRoute
 
 
 class OwnerRule(StrEnum):
@@ -29,6 +30,9 @@ class OwnerRule(StrEnum):
     """A run of the token's user; any other id is unknown."""
 
 
+SOCKET: Final = "SOCKET"
+"""Stands for a method where a route is a WebSocket; it authenticates by itself."""
+
 ROUTES: Final[dict[tuple[str, str], OwnerRule]] = {
     ("GET", "/"): OwnerRule.PUBLIC,
     ("GET", "/static"): OwnerRule.PUBLIC,
@@ -44,7 +48,7 @@ ROUTES: Final[dict[tuple[str, str], OwnerRule]] = {
     ("GET", "/auth/me"): OwnerRule.USER,
     ("GET", "/auth/me/export"): OwnerRule.USER,
     ("DELETE", "/auth/me"): OwnerRule.USER,
-    ("GET", "/ws"): OwnerRule.USER,
+    (SOCKET, "/ws"): OwnerRule.USER,
     ("GET", "/api/threads"): OwnerRule.USER,
     ("POST", "/api/threads"): OwnerRule.USER,
     ("GET", "/api/threads/{thread_id}"): OwnerRule.THREAD,
@@ -86,32 +90,41 @@ def check(app: FastAPI, frames: Iterable[str], signed_in: Callable[..., Any]) ->
     Raises:
         OwnershipError: something has no rule, a rule has no route, or a route does not ask for the token it needs.
     """
-    found = dict(_routes(app))
-    _compare("route", found, ROUTES)
+    found = list(_routes(app))
+    _compare("route", (key for key, _ in found), ROUTES)
     _compare("frame", frames, FRAMES)
-    for key, dependant in found.items():
-        if ROUTES[key] in _NEEDS_TOKEN and dependant is not None and signed_in not in _calls(dependant):
+    for key, dependant in found:
+        if ROUTES[key] in _NEEDS_TOKEN and dependant is not SOCKET and signed_in not in _calls(dependant):
             raise OwnershipError(f"{' '.join(key)} reaches a user's data by rule {ROUTES[key]!r} and asks for no token")
 
 
 def _compare(kind: str, found: Iterable[Any], declared: Iterable[Any]) -> None:
-    if without_rule := sorted(set(found) - set(declared)):
+    known, needed = set(found), set(declared)
+    if without_rule := sorted(known - needed):
         raise OwnershipError(f"without an owner rule in api/ownership.py: {kind} {without_rule[0]}")
-    if unused := sorted(set(declared) - set(found)):
+    if unused := sorted(needed - known):
         raise OwnershipError(f"an owner rule in api/ownership.py for a {kind} that does not exist: {unused[0]}")
 
 
-def _routes(app: FastAPI) -> Iterator[tuple[tuple[str, str], Dependant | None]]:
+def _routes(app: FastAPI) -> Iterator[tuple[tuple[str, str], Dependant | str | None]]:
+    """Every route by its methods and path, each as often as it is there: the first of two alike is the one served.
+
+    With each comes what it depends on: `SOCKET` for a WebSocket, None for a route that cannot depend on anything.
+    """
     for route in iter_route_contexts(app.routes):
         path = str(route.path)
-        if isinstance(route.original_route, APIRoute):
-            for method in route.methods or ():
-                yield (method, path), route.dependant
-        else:  # the socket, which authenticates by itself, a folder of files, or the OpenAPI document
+        if isinstance(route.original_route, WebSocketRoute):
+            yield (SOCKET, path), SOCKET
+        elif isinstance(route.original_route, Mount):
             yield ("GET", path), None
+        else:
+            dependant = route.dependant if isinstance(route.original_route, APIRoute) else None
+            for method in (route.methods or {"GET"}) - {"HEAD"}:
+                yield (method, path), dependant
 
 
-def _calls(dependant: Dependant) -> Iterator[Callable[..., Any] | None]:
-    yield dependant.call
-    for inner in dependant.dependencies:
-        yield from _calls(inner)
+def _calls(dependant: Dependant | str | None) -> Iterator[Callable[..., Any] | None]:
+    if isinstance(dependant, Dependant):
+        yield dependant.call
+        for inner in dependant.dependencies:
+            yield from _calls(inner)

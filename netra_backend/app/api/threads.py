@@ -11,12 +11,14 @@ import orjson
 from fastapi import APIRouter, Header
 from fastapi.responses import StreamingResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from starlette.types import Receive, Scope, Send
 
 from netra_backend.app.db.repositories.event_log import EventLog
 from netra_backend.app.db.repositories.threads import Thread, ThreadRepository
-from netra_backend.app.realtime.event_stream import EventStream
+from netra_backend.app.realtime.event_stream import Chunks, EventStream
 from netra_backend.app.realtime.messages import AgentName, ClientMessageId, IfBusyText, MessageText, Uuid, without_nul
 from netra_backend.app.services.agent_events import EventType, LogEntry
+from netra_backend.app.services.principal import AuthenticationError
 from netra_backend.app.services.submission import IfBusy, Submission
 
 from .dependencies import ContextDep, Cursor, Limit, PathId, PrincipalDep
@@ -51,6 +53,22 @@ class NewMessage(_Body):
     client_message_id: ClientMessageId | None = None
     if_busy: IfBusyText = "enqueue"
     agent: AgentName | None = None
+
+
+class _EventStreamResponse(StreamingResponse):
+    """A stream that is closed whatever happens to its response, also when the client is gone before it begins."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, chunks: Chunks) -> None:
+        super().__init__(chunks)
+        self._chunks = chunks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._chunks.aclose()
 
 
 def _thread(thread: Thread) -> dict[str, Any]:
@@ -157,4 +175,7 @@ async def watch_events(
         principal, log, services.hub, services.connections, max_outbox=services.settings.max_outbox_frames
     )
     stream.open((context.user_id, thread_id))
-    return StreamingResponse(stream.chunks(last_event_id), media_type="text/event-stream")
+    if not await services.accounts.holds(principal):  # it may have ended before there was a stream to end
+        stream.release()
+        raise AuthenticationError("the session has ended; sign in again")
+    return _EventStreamResponse(stream.chunks(last_event_id))

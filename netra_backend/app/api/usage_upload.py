@@ -74,9 +74,22 @@ class _BadValue(Exception):
 
 
 def _text(value: Any, most: int, *, least: int = 1) -> str:
-    if not isinstance(value, str) or not least <= len(value) <= most or "\0" in value:
+    if not isinstance(value, str) or not least <= len(value) <= most or "\0" in value or not _is_utf8(value):
         raise _BadValue(f"text of {least} to {most} characters without NUL")
     return value
+
+
+def _is_utf8(value: str) -> bool:
+    """Whether UTF-8 can spell a text; JSON can hold half of a surrogate pair, which nothing can store."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _time(value: Any) -> datetime:
@@ -106,7 +119,7 @@ def _decimal(value: Any, what: str) -> Decimal:
         number = Decimal(value)
     if not isinstance(number, Decimal) or not number.is_finite() or not 0 <= number <= MAX_COST or _places(number) > 24:
         raise _BadValue(what)
-    return abs(number)
+    return number.copy_abs()  # `abs` would round to the context's 28 digits
 
 
 def _places(number: Decimal) -> int:
@@ -165,7 +178,7 @@ def read_records(file: TextIO, format_: UploadFormat) -> Iterator[tuple[int, Usa
     if is_empty:
         errors.append(RowError(1, None, "at least one record", "none"))
     if errors:
-        raise InvalidUploadError(errors)
+        raise InvalidUploadError(errors[:MAX_ERRORS])
 
 
 def _record(line: int, row: Mapping[str, Any], errors: list[RowError]) -> UsageRecord | None:
@@ -178,14 +191,22 @@ def _record(line: int, row: Mapping[str, Any], errors: list[RowError]) -> UsageR
         except _BadValue as bad:
             errors.append(RowError(line, name, str(bad), _shown(row[name])))
     if unknown := sorted(set(row) - set(COLUMNS)):
-        errors.append(RowError(line, unknown[0], f"only the fields {', '.join(COLUMNS)}", "another one"))
+        errors.append(RowError(line, _name(unknown[0]), f"only the fields {', '.join(COLUMNS)}", "another one"))
         return None
     return UsageRecord(**values) if len(values) == len(_READERS) else None
 
 
 def _shown(value: Any) -> str:
     text = "nothing" if value == "" else repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}…"
+    return _sendable(text if len(text) <= 60 else f"{text[:60]}…")
+
+
+def _name(name: str) -> str:
+    return _sendable(name[:60])
+
+
+def _sendable(text: str) -> str:
+    return text if _is_utf8(text) else ascii(text)
 
 
 Rows = Iterator[tuple[int, Mapping[str, Any] | RowError]]
@@ -193,6 +214,7 @@ Rows = Iterator[tuple[int, Mapping[str, Any] | RowError]]
 
 def _csv_rows(file: TextIO) -> Rows:
     reader = csv.reader(_bounded_lines(file), strict=True)
+    line = 1
     try:
         header = next(reader, None)
         if header is None:
@@ -210,7 +232,7 @@ def _csv_rows(file: TextIO) -> Rows:
                 yield line, dict(zip(header, values, strict=True))
             line = reader.line_num + 1
     except csv.Error as error:
-        yield reader.line_num, RowError(reader.line_num, None, "well-formed CSV (RFC 4180)", str(error))
+        yield line, RowError(line, None, "well-formed CSV (RFC 4180)", str(error))
 
 
 def _header_fault(header: list[str]) -> RowError | None:
@@ -221,7 +243,7 @@ def _header_fault(header: list[str]) -> RowError | None:
         twice = next(name for name in header if header.count(name) > 1)
         return RowError(1, twice, "each column once", f"{header.count(twice)} of this name")
     if unknown := [name for name in header if name not in COLUMNS]:
-        return RowError(1, unknown[0][:60], f"only the columns {', '.join(COLUMNS)}", "another one")
+        return RowError(1, _name(unknown[0]), f"only the columns {', '.join(COLUMNS)}", "another one")
     return None
 
 
@@ -230,8 +252,8 @@ def _json_rows(file: TextIO) -> Rows:
         if not text.strip():
             continue
         try:
-            row = json.loads(text, parse_float=Decimal, parse_constant=str)
-        except (ValueError, RecursionError):
+            row = json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
+        except (ValueError, ArithmeticError, RecursionError):
             yield line, RowError(line, None, "one JSON object", "text that is not JSON")
             continue
         if isinstance(row, dict):
@@ -245,8 +267,9 @@ def _bounded_lines(file: TextIO) -> Iterator[str]:
     for number in count(1):
         try:
             text = file.readline(MAX_LINE_CHARACTERS + 1)
-        except UnicodeDecodeError:
-            raise InvalidUploadError([RowError(number, None, "UTF-8 text", "other bytes")]) from None
+        except UnicodeDecodeError as error:  # the decoder reads ahead
+            line = number + error.object[: error.start].count(b"\n")
+            raise InvalidUploadError([RowError(line, None, "UTF-8 text", "other bytes")]) from None
         if not text:
             return
         if len(text) > MAX_LINE_CHARACTERS:

@@ -51,6 +51,9 @@ class _Desk:
     async def authenticate(self, token: str) -> Principal:
         return await self._services.accounts.authenticate(token)
 
+    async def holds(self, principal: Principal) -> bool:
+        return await self._services.accounts.holds(principal)
+
     async def submit(
         self, context: UserExecutionContext, submission: Submission, acknowledge: Callable[[Accepted], None]
     ) -> Accepted:

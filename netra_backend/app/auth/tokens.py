@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +20,8 @@ from netra_backend.app.services.principal import AuthenticationError, Principal
 ALGORITHM: Final = "HS256"
 ISSUER: Final = "netra"
 AUDIENCE: Final = "netra-api"
+KEY_BYTES: Final = 48
+NOT_VALID: Final = "the token is not valid; sign in again"
 REQUIRED: Final = ["sub", "sid", "iat", "nbf", "exp", "iss", "aud"]
 
 
@@ -67,15 +71,20 @@ class AccessTokens:
                 algorithms=[ALGORITHM],
                 issuer=ISSUER,
                 audience=AUDIENCE,
-                options={"require": REQUIRED},
+                options={"require": REQUIRED, "verify_exp": False, "verify_nbf": False, "verify_iat": False},
             )
-        except jwt.ExpiredSignatureError:
-            raise AuthenticationError("the token has expired; refresh it or sign in again") from None
-        except (jwt.InvalidTokenError, ValueError):
-            raise AuthenticationError("the token is not valid; sign in again") from None
-        if not _is_canonical(token):
-            raise AuthenticationError("the token is not valid; sign in again")
-        return Principal(claims["sub"], claims["sid"], datetime.fromtimestamp(claims["exp"], UTC))
+            user_id, session_id = claims["sub"], claims["sid"]
+            not_before, expires = (datetime.fromtimestamp(claims[name], UTC) for name in ("nbf", "exp"))
+        except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, OSError):
+            raise AuthenticationError(NOT_VALID) from None
+        now = self._now()  # and not the library's own clock, which cannot be set
+        if not isinstance(session_id, str) or not isinstance(claims["iat"], int) or not _is_canonical(token):
+            raise AuthenticationError(NOT_VALID)
+        if not_before > now:
+            raise AuthenticationError(NOT_VALID)
+        if expires <= now:
+            raise AuthenticationError("the token has expired; refresh it or sign in again")
+        return Principal(user_id, session_id, expires)
 
 
 def _is_canonical(token: str) -> bool:
@@ -100,7 +109,7 @@ class RefreshToken:
     def parse(cls, text: str) -> RefreshToken:
         """The token that a text spells; raises AuthenticationError."""
         session_id, dot, secret = text.partition(".")
-        if not (session_id and dot and secret):
+        if not (session_id and dot and secret and text.isascii()):
             raise AuthenticationError("the refresh token is not valid; sign in again")
         return cls(session_id, secret)
 
@@ -124,14 +133,30 @@ def load_or_make_key(path: Path) -> bytes:
 
     Returns:
         48 random bytes, the same at every start.
+
+    Raises:
+        ValueError: the file holds something else.
     """
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_bytes()
-    key = secrets.token_bytes(48)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(key)
-        file.flush()
-        os.fsync(file.fileno())
+    if not path.exists():
+        _make_key(path)
+    key = path.read_bytes()
+    if len(key) != KEY_BYTES:
+        raise ValueError(
+            f"{path} holds {len(key)} bytes, expected a key of {KEY_BYTES}; delete it, and a new one is made: "
+            "everybody must sign in again"
+        )
     return key
+
+
+def _make_key(path: Path) -> None:
+    """Write a key under another name, then give it its own: nobody ever reads a part of it."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".key-")  # with mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):  # another start was faster: its key counts
+            os.link(temporary, path)
+    finally:
+        os.unlink(temporary)

@@ -77,11 +77,12 @@ class Database:
         """Finish what was submitted, then let go of every connection; a second call does nothing."""
         if self._closed:
             return
-        self._closed = True
         await self.writer.close()
-        await asyncio.to_thread(self._let_go)
+        await asyncio.to_thread(self.release)
 
-    def _let_go(self) -> None:
+    def release(self) -> None:
+        """Let go of every connection, when nothing was ever submitted; waits for reads under way."""
+        self._closed = True
         self._readers.shutdown(wait=True)
         self._read_engine.dispose()
         self.write_engine.dispose()

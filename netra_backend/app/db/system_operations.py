@@ -82,9 +82,10 @@ def rotate_refresh_token(
 
 
 def find_unfinished_runs(connection: Connection) -> list[Row[tuple[object, ...]]]:
-    """Every stored run that has not ended, oldest first: what a start has to take up."""
+    """Every stored run that has not ended, oldest first and a thread's in their order: what a start has to take up."""
     unfinished = select(runs).where(runs.c.finished_at.is_(None), runs.c.status.in_(UNFINISHED))
-    return list(connection.execute(unfinished.order_by(runs.c.created_at, runs.c.run_id)))
+    order = (runs.c.created_at, runs.c.user_id, runs.c.thread_id, runs.c.message_seq)
+    return list(connection.execute(unfinished.order_by(*order)))
 
 
 def delete_unfinished_uploads(connection: Connection) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -121,13 +122,20 @@ class GroupCommitWriter:
             await asyncio.to_thread(self._thread.join)
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
-        with self._engine.connect() as connection:
-            while batch := self._take():
-                started = loop.time()
-                self._apply(connection, batch)
-                if self.observe:
-                    self.observe(len(batch), loop.time() - started)
-                loop.call_soon_threadsafe(_settle, batch)
+        connection: Connection | None = None
+        while batch := self._take():
+            started = loop.time()
+            try:
+                connection = connection or self._engine.connect()
+            except OperationalError as error:  # tried again with the next batch
+                _refuse(batch, error)
+            else:
+                _apply(connection, batch)
+            if self.observe:
+                self.observe(len(batch), loop.time() - started)
+            loop.call_soon_threadsafe(_settle, batch)
+        if connection is not None:
+            connection.close()
 
     def _take(self) -> list[_Pending[Any]]:
         with self._lock:
@@ -136,20 +144,35 @@ class GroupCommitWriter:
             batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
             return batch
 
-    def _apply(self, connection: Connection, batch: list[_Pending[Any]]) -> None:
-        try:
-            _commit(connection, batch)
-        except OperationalError as error:  # the whole database's fault: a full disk refuses each command alike
-            refusal = StorageUnavailableError(str(error.orig))
-            _logger.error("commit failed: %s", refusal)
-            for pending in batch:
-                pending.outcome = refusal
-        except Exception as error:  # one command's fault, whatever it raised: the others must not share its fate
-            if len(batch) == 1:
-                batch[0].outcome = error
-                return
-            for pending in batch:
-                self._apply(connection, [pending])
+
+def _apply(connection: Connection, batch: list[_Pending[Any]]) -> None:
+    try:
+        _commit(connection, batch)
+    except OperationalError as error:
+        if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:  # wrong SQL: one command's fault
+            _apply_each(connection, batch, error)
+        else:  # the whole database's: a full disk refuses each command alike
+            _refuse(batch, error)
+    except BaseException as error:  # one command's fault, whatever it raised: the others must not share its fate
+        _apply_each(connection, batch, error)
+
+
+def _apply_each(connection: Connection, batch: list[_Pending[Any]], error: BaseException) -> None:
+    if len(batch) > 1:
+        for pending in batch:
+            _apply(connection, [pending])
+    elif isinstance(error, Exception) and not isinstance(error, StopIteration):
+        batch[0].outcome = error
+    else:  # what a future cannot carry
+        batch[0].outcome = RuntimeError(f"a command raised {type(error).__name__}")
+        batch[0].outcome.__cause__ = error
+
+
+def _refuse(batch: list[_Pending[Any]], error: OperationalError) -> None:
+    refusal = StorageUnavailableError(str(error.orig))
+    _logger.error("commit failed: %s", refusal)
+    for pending in batch:
+        pending.outcome = refusal
 
 
 def _commit(connection: Connection, batch: list[_Pending[Any]]) -> None:
@@ -166,12 +189,15 @@ def _commit(connection: Connection, batch: list[_Pending[Any]]) -> None:
 def _run_each(connection: Connection, commands: Sequence[Callable[[Connection], T]]) -> list[T | Exception]:
     outcomes: list[T | Exception] = []
     for work in commands:
-        with connection.begin_nested() as savepoint:
-            try:
-                outcomes.append(work(connection))
-            except RefusedError as refusal:
-                savepoint.rollback()
-                outcomes.append(refusal)
+        savepoint = connection.begin_nested()
+        try:
+            outcome = work(connection)
+        except RefusedError as refusal:
+            savepoint.rollback()
+            outcomes.append(refusal)
+        else:  # anything else goes to the outer rollback: on a full disk the savepoint itself may be gone
+            savepoint.commit()
+            outcomes.append(outcome)
     return outcomes
 
 
@@ -185,6 +211,9 @@ def _settle(batch: list[_Pending[Any]]) -> None:
                 pending.future.exception()
             continue
         if pending.on_commit is not None:
-            pending.on_commit(outcome)
+            try:
+                pending.on_commit(outcome)
+            except Exception:  # it is stored: whoever waits for it, and for the others, must hear
+                _logger.exception("what follows a commit failed")
         if not pending.future.cancelled():
             pending.future.set_result(outcome)

@@ -33,6 +33,8 @@ from .outbox import Outbox
 MAX_BAD_FRAMES: Final = 20
 CLOSE_SECONDS: Final = 5.0
 TOO_SLOW: Final = 1013
+INTERNAL_ERROR: Final = "internal_error"
+SERVER_FAILED: Final = "the server failed; try again"
 
 _logger = logging.getLogger(__name__)
 
@@ -131,6 +133,7 @@ class Connection:
             _logger.debug("connection %s did not take its close frame", self._id)
 
     def _leave(self) -> None:
+        self._closing.cancel()  # an acknowledgement that comes later finds nobody here
         if self._expiry is not None:
             self._expiry.cancel()
         if self.principal is not None:
@@ -151,6 +154,8 @@ class Connection:
             self._connections.add(principal.user_id, self)
         except LimitExceededError as refusal:
             raise _Closed(4429, refusal.message) from None
+        if not await self._desk.holds(principal):  # it may have ended before there was a connection to close
+            raise _Closed(4401, "the session has ended; sign in again")
         self._expire_with(principal)
         self._outbox.put(
             frame(
@@ -214,7 +219,7 @@ class Connection:
             raise
         except Exception:  # a fault of ours: the client is told, and the socket stays open for what works
             _logger.exception("connection %s: a %s frame failed", self._id, parsed.type)
-            self._refuse("internal_error", "the server failed; try again", client_message_id)
+            self._refuse(INTERNAL_ERROR, SERVER_FAILED, client_message_id)
 
     def _refuse(self, code: str, message: str, client_message_id: str | None) -> None:
         about = {"client_message_id": client_message_id} if client_message_id is not None else {}
@@ -296,10 +301,17 @@ class Connection:
             with context.bind():
                 await subscription.catch_up(self._desk.log(context), after_seq, self._outbox.put_when_free)
         except RefusedError as refusal:
-            self._hub.unsubscribe(subscription)
-            if self._subscriptions.get(context.thread_id) is subscription:
-                del self._subscriptions[context.thread_id]
-            self._refuse(refusal.code, refusal.message, None)
+            self._give_up(subscription, refusal.code, refusal.message)
+        except Exception:  # a fault of ours: the client must learn that it is not being told what happens
+            _logger.exception("connection %s: a replay failed", self._id)
+            self._give_up(subscription, INTERNAL_ERROR, SERVER_FAILED)
+
+    def _give_up(self, subscription: Subscription, code: str, message: str) -> None:
+        self._hub.unsubscribe(subscription)
+        thread_id = subscription.key[1]
+        if self._subscriptions.get(thread_id) is subscription:
+            del self._subscriptions[thread_id]
+        self._refuse(code, message, None)
 
     async def _renew(self, token: str) -> None:
         try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -11,12 +12,15 @@ import orjson
 
 from netra_backend.app.services.ports import LogReader
 from netra_backend.app.services.principal import Principal
+from netra_backend.app.services.refusals import RefusedError
 
 from .connections import Connections
 from .hub import Hub, Subscription, ThreadKey
 from .outbox import Outbox
 
 HEARTBEAT_SECONDS: Final = 15.0
+
+_logger = logging.getLogger(__name__)
 
 
 class EventStream:
@@ -55,16 +59,25 @@ class EventStream:
         self._subscription = Subscription(key, self._outbox.put, self._end)
         self._hub.subscribe(self._subscription)
 
-    async def chunks(self, after_seq: int) -> AsyncIterator[str]:
+    def release(self) -> None:
+        """Give the place back and hear no more; a second call does nothing."""
+        self._hub.unsubscribe(self._subscription)
+        self._connections.remove(self._user_id, self)
+
+    def chunks(self, after_seq: int) -> Chunks:
         """The text of the stream.
 
         Args:
             after_seq: the last entry that the reader has.
 
-        Yields:
-            An event at a time, and a comment where nothing has happened for a while.
+        Returns:
+            An iterator over the events, with a comment where nothing has happened for a while. Closing it releases
+            the stream, also before its first chunk.
         """
-        replay = asyncio.create_task(self._subscription.catch_up(self._log, after_seq, self._outbox.put_when_free))
+        return Chunks(self._chunks(after_seq), self.release)
+
+    async def _chunks(self, after_seq: int) -> AsyncGenerator[str, None]:
+        replay = asyncio.create_task(self._replay(after_seq))
         ended = asyncio.create_task(self._ended.wait())
         seconds = (self._expires_at - datetime.now(UTC)).total_seconds()
         expiry = asyncio.get_running_loop().call_later(max(seconds, 0), self._end)
@@ -80,12 +93,37 @@ class EventStream:
                     yield ": nothing new\n\n"
         finally:
             expiry.cancel()
-            self._hub.unsubscribe(self._subscription)
-            self._connections.remove(self._user_id, self)
+            self.release()
             tasks = [task for task in (replay, ended, taking) if task is not None]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _replay(self, after_seq: int) -> None:
+        try:
+            await self._subscription.catch_up(self._log, after_seq, self._outbox.put_when_free)
+        except RefusedError as refusal:
+            _logger.info("an event stream ended: %s", refusal)
+            self._end()
+        except Exception:  # whoever reads must come back, and not wait for what will never come
+            _logger.exception("a replay failed")
+            self._end()
+
+
+class Chunks(AsyncIterator[str]):
+    """The chunks of a stream; unlike a generator's, its closing counts even before the first chunk was asked for."""
+
+    def __init__(self, chunks: AsyncGenerator[str, None], release: Callable[[], None]) -> None:
+        self._chunks = chunks
+        self._release = release
+
+    async def __anext__(self) -> str:
+        return await anext(self._chunks)
+
+    async def aclose(self) -> None:
+        """End the stream and give its place back."""
+        await self._chunks.aclose()
+        self._release()
 
 
 def _event(text: str) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
-from uuid import UUID
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from netra_backend.app.services.agent_events import LogEntry
 from netra_backend.app.services.refusals import InvalidRequestError
 
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 PROTOCOL: Final = "netra.v1"
 MAX_FRAME_BYTES: Final = 1024 * 1024
 MAX_TEXT_CHARACTERS: Final = 32_768
@@ -27,9 +28,9 @@ def canonical_uuid(value: str) -> str:
     Raises:
         ValueError: it is none.
     """
-    if len(value) != 36:
+    if not _UUID.fullmatch(value):
         raise ValueError("expected a UUID")
-    return str(UUID(value))
+    return value.lower()
 
 
 def without_nul(value: str) -> str:
@@ -148,7 +149,7 @@ def _explain(error: ValidationError, client_message_id: str | None) -> InvalidRe
             code="unknown_frame_type",
             client_message_id=client_message_id,
         )
-    field = ".".join(str(part) for part in where[1:])
+    field = ".".join(str(part) for part in where[1:])[:60]
     code = f"invalid_{field}" if field in ("thread_id", "run_id", "text") else "invalid_frame"
     problem = first["msg"].removeprefix("Value error, ")
     got = "" if field == "token" or kind in ("missing", "extra_forbidden") else f"; came {_shown(came)}"

@@ -19,12 +19,14 @@ class Outbox:
         self._limit = limit
         self._overflow = overflow
         self._frames: deque[str] = deque()
+        self._has_hole = False
         self._filled = asyncio.Event()
         self._taken = asyncio.Event()
 
     def put(self, text: str) -> None:
-        """Add a frame, or call `overflow` and drop it."""
-        if len(self._frames) >= self._limit:
+        """Add a frame, or call `overflow` and drop it, and every later one: what the reader gets has no hole."""
+        self._has_hole = self._has_hole or len(self._frames) >= self._limit
+        if self._has_hole:
             self._overflow()
             return
         self._frames.append(text)

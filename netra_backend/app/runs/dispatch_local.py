@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from netra_backend.app.db.errors import StorageUnavailableError
 from netra_backend.app.services.ports import Execute
@@ -42,7 +43,7 @@ class LocalDispatcher:
         self._admission = admission
         self._execute = execute
         self._make_journal = make_journal
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._closing = False
 
     def offer(self, run: RunRecord) -> None:
@@ -53,12 +54,20 @@ class LocalDispatcher:
     def stop(self, user_id: str, run_id: str) -> None:
         """Stop a run that has ended in the database: cancel its task, or forget it while it waits."""
         self._admission.withdraw(user_id, run_id)
-        if task := self._tasks.get(run_id):
+        if task := self._tasks.get((user_id, run_id)):
             task.cancel()
 
     def _start_admitted(self) -> None:
         while not self._closing and (run := self._admission.take()) is not None:
-            self._tasks[run.run_id] = spawn_unbound(self._work(run), name=f"run {run.run_id}")
+            task = spawn_unbound(self._work(run), name=f"run {run.run_id}")
+            self._tasks[run.user_id, run.run_id] = task
+            task.add_done_callback(partial(self._done, run))
+
+    def _done(self, run: WaitingRun, _task: asyncio.Task[None]) -> None:
+        """Give the place back; not in the task itself, which may be cancelled before it has begun."""
+        del self._tasks[run.user_id, run.run_id]
+        self._admission.release(run)
+        self._start_admitted()
 
     async def _work(self, waiting: WaitingRun) -> None:
         try:
@@ -72,10 +81,6 @@ class LocalDispatcher:
             _logger.info("run %s was stopped", waiting.run_id)
         except Exception:  # `execute` ends a run whatever its agent raises; this is the last line for Netra's own bugs
             _logger.exception("run %s could not be ended", waiting.run_id)
-        finally:
-            del self._tasks[waiting.run_id]
-            self._admission.release(waiting)
-            self._start_admitted()
 
     async def _claim(self, waiting: WaitingRun) -> RunRecord | None:
         refusals = 0

@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func,
 
 from netra_backend.app.db.bulk import insert_rows
 from netra_backend.app.db.engine import Database
-from netra_backend.app.db.tables import events, runs, threads
+from netra_backend.app.db.tables import events, runs, threads, users
 from netra_backend.app.services.agent_events import AgentEvent, EventType, LogEntry
 from netra_backend.app.services.refusals import (
     MessageReusedError,
@@ -27,6 +27,7 @@ from netra_backend.app.services.refusals import (
     RefusedError,
     StaleRunError,
     ThreadBusyError,
+    TooManyRunsError,
 )
 from netra_backend.app.services.run_state import STEPS, UNFINISHED, RunStatus
 from netra_backend.app.services.submission import IfBusy
@@ -64,6 +65,7 @@ _THREADS_BY_ID: Final = (
     .join_from(_KEYS, threads, _key(threads.c.user_id, threads.c.thread_id))
     .with_for_update()
 )
+_USERS_BY_ID: Final = select(users.c.user_id).join_from(_KEYS, users, _key(users.c.user_id))
 _RUN_COLUMNS: Final = attrgetter(*runs.c.keys())
 _ENTRY_COLUMNS: Final = attrgetter(*events.c.keys())
 _INSERT_THREAD: Final = insert(threads)
@@ -92,6 +94,8 @@ class SubmitMessage:
         if_busy: what to do while the thread has an unfinished run.
         agent: the name of the agent that shall answer.
         deadline: when the run is given up, aware UTC.
+        reached_limit: how many unfinished runs the user may have, when there are as many: then only a message that
+            was stored before is answered; None while there are fewer.
     """
 
     context: UserExecutionContext
@@ -101,6 +105,7 @@ class SubmitMessage:
     if_busy: IfBusy
     agent: str
     deadline: datetime
+    reached_limit: int | None = None
 
     @property
     def scope(self) -> str:
@@ -183,10 +188,12 @@ class Ledger:
         """
 
         def committed(written: Written) -> None:
-            if on_commit is not None:
-                on_commit(written)
-            if written.entries:
-                self._publish(written.entries)
+            try:
+                if on_commit is not None:
+                    on_commit(written)
+            finally:  # they are stored: whoever watches must not see a hole
+                if written.entries:
+                    self._publish(written.entries)
 
         return self._writer.submit(apply_commands, command, committed)
 
@@ -210,6 +217,7 @@ class _Fold:
         self._by_message: dict[tuple[str, str, str], RunRecord] = {}
         self._last_seq: dict[Key, int] = {}
         self._stored_threads: dict[Key, int] = {}
+        self._users: set[str] = set()
         self._titles: dict[Key, str] = {}
         self._entries: list[LogEntry] = []
         self._load(commands)
@@ -235,6 +243,7 @@ class _Fold:
         self._load_runs(_UNFINISHED_RUNS_BY_THREAD, busy_threads)
         self._stored = dict(self._runs)
         self._load_threads(named_threads - self._last_seq.keys())
+        self._load_users({user_id for user_id, _ in named_threads - self._last_seq.keys()})
         self._stored_threads = dict(self._last_seq)
 
     def _load_runs(self, statement: Select[Any], keys: Collection[tuple[str, ...]]) -> None:
@@ -251,6 +260,11 @@ class _Fold:
             return
         for user_id, thread_id, last_seq in self._connection.execute(_THREADS_BY_ID, {"keys": _json(keys)}):
             self._last_seq[user_id, thread_id] = last_seq
+
+    def _load_users(self, user_ids: set[str]) -> None:
+        if user_ids:
+            keys = {"keys": _json([(user_id,) for user_id in user_ids])}
+            self._users.update(self._connection.execute(_USERS_BY_ID, keys).scalars())
 
     def apply(self, command: Command) -> Written | Exception:
         """The command's result by the state the ones before it have left."""
@@ -272,14 +286,21 @@ class _Fold:
     def _submit(self, command: SubmitMessage) -> Written:
         context = command.context
         message_key = (context.user_id, command.scope, command.client_message_id)
-        if stored := self._by_message.get(message_key):
+        if message := self._by_message.get(message_key):
+            stored = self._runs[message.user_id, message.run_id]
             if stored.message != command.text:
                 raise MessageReusedError(
                     f"client_message_id {command.client_message_id!r} was already used for another text; "
                     "send a new message under a new id"
                 )
             return Written(stored, (), repeated=True)
+        if command.reached_limit is not None:
+            raise TooManyRunsError(
+                f"you have {command.reached_limit} unfinished runs; wait for one to end, or cancel one"
+            )
         thread_key = (context.user_id, context.thread_id)
+        if thread_key not in self._last_seq and context.user_id not in self._users:
+            raise NotFoundError
         interrupted = self._make_way(thread_key, command.if_busy)
         if thread_key not in self._last_seq:
             self._last_seq[thread_key] = 0
@@ -328,7 +349,9 @@ class _Fold:
         return Written(run, (entry,))
 
     def _append(self, command: AppendEvents) -> Written:
-        run = self._run(command.run.user_id, command.run.run_id)
+        run = self._runs.get((command.run.user_id, command.run.run_id))
+        if run is None:
+            raise StaleRunError(f"run {command.run.run_id} was erased")
         if run.status is not RunStatus.RUNNING or run.attempt != command.run.attempt:
             raise StaleRunError(
                 f"run {run.run_id} is {run.status} in attempt {run.attempt}; "

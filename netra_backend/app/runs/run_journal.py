@@ -8,6 +8,7 @@ from functools import partial
 
 from netra_backend.app.db.errors import StorageUnavailableError
 from netra_backend.app.services.agent_events import AgentEvent
+from netra_backend.app.services.refusals import StaleRunError
 from netra_backend.app.services.run_state import RunStatus
 
 from .ledger import AppendEvents, Ledger, Written
@@ -82,6 +83,8 @@ class RunJournal:
     def _take(self, event: AgentEvent) -> None:
         if self._failure is not None:
             raise self._failure
+        if self._outcome is not None:
+            raise StaleRunError("the run has had its last event")
         size = len(event.data.encode())
         if size > self._max_event_bytes:
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ import orjson
 from netra_backend.app.db.engine import Database
 from netra_backend.app.db.system_operations import find_unfinished_runs
 from netra_backend.app.services.agent_events import AgentEvent, EventType
-from netra_backend.app.services.refusals import StaleRunError, TooManyRunsError
+from netra_backend.app.services.refusals import StaleRunError
 from netra_backend.app.services.run_state import RunStatus
 from netra_backend.app.services.submission import Accepted, Submission
 from netra_backend.app.services.user_execution_context import UserExecutionContext
@@ -51,6 +52,7 @@ class RunService:
         max_unfinished_per_user: int,
     ) -> None:
         self._ledger = ledger
+        self._submitting: Counter[str] = Counter()
         self._dispatcher = dispatcher
         self._admission = admission
         self._rate_limit = rate_limit
@@ -82,10 +84,9 @@ class RunService:
         agent = submission.agent or self._default_agent
         self._check_agent(agent)
         self._rate_limit.spend(context.user_id)
-        if self._admission.unfinished_of(context.user_id) >= self._max_unfinished_per_user:
-            raise TooManyRunsError(
-                f"you have {self._max_unfinished_per_user} unfinished runs; wait for one to end, or cancel one"
-            )
+        user_id = context.user_id
+        unfinished = self._admission.unfinished_of(user_id) + self._submitting[user_id]
+        limit = self._max_unfinished_per_user
         command = SubmitMessage(
             context=context,
             text=submission.text,
@@ -94,17 +95,26 @@ class RunService:
             if_busy=submission.if_busy,
             agent=agent,
             deadline=datetime.now(UTC) + self._run_timeout,
+            reached_limit=limit if unfinished >= limit else None,
         )
 
         def stored(written: Written) -> None:
-            if acknowledge is not None:
-                acknowledge(_accepted(written))
-            for run_id in written.interrupted:
-                self.stop(written.run.user_id, run_id)
-            if not written.repeated:
-                self._dispatcher.offer(written.run)
+            try:
+                if acknowledge is not None:
+                    acknowledge(_accepted(written))
+            finally:  # it is stored: its run must be done, whoever hears of it
+                for run_id in written.interrupted:
+                    self.stop(user_id, run_id)
+                if not written.repeated:
+                    self._dispatcher.offer(written.run)
 
-        return _accepted(await self._ledger.write(command, stored))
+        self._submitting[user_id] += 1
+        try:
+            return _accepted(await self._ledger.write(command, stored))
+        finally:
+            self._submitting[user_id] -= 1
+            if not self._submitting[user_id]:
+                del self._submitting[user_id]
 
     async def cancel(self, context: UserExecutionContext, run_id: str) -> RunStatus:
         """Cancel a run of the context's user: final, and its task really stops.

@@ -125,6 +125,9 @@ class Desk(Protocol):
     async def authenticate(self, token: str) -> Principal:
         """Who an access token proves; raises AuthenticationError."""
 
+    async def holds(self, principal: Principal) -> bool:
+        """Whether the session of a token that was good is not over."""
+
     async def submit(
         self, context: UserExecutionContext, submission: Submission, acknowledge: Callable[[Accepted], None]
     ) -> Accepted:

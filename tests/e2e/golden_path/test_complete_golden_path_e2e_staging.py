@@ -1,8 +1,8 @@
 """The golden path, end to end, over real sockets and a real server.
 
 Against a server started for the tests; or against a deployed one when `STAGING_BASE_URL` and `STAGING_WEBSOCKET_URL`
-are set, with users from `TEST_USERS_FILE` (JSON lines of `email` and `password`; registered on the spot without it), and
-`TEST_USER_EMAIL` and `TEST_USER_PASSWORD` for the tests of one user. The accounts' usage records are replaced.
+are set, with users from `TEST_USERS_FILE` (JSON lines of `email` and `password`; registered on the spot without it),
+and `TEST_USER_EMAIL` and `TEST_USER_PASSWORD` for the tests of one user. The accounts' usage records are replaced.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from netra_backend.app.api.middleware import LOOPBACK_HOSTS, SECURITY_HEADERS, HostAndOrigin, RequestId
+from netra_backend.app.api.middleware import LOOPBACK_HOSTS, SECURITY_HEADERS, Envelope, HostAndOrigin
 
 HOSTS = {*LOOPBACK_HOSTS, "Netra.Example.org"}
 ORIGINS = ["https://App.example.org/", "http://localhost:5173"]
@@ -197,7 +197,7 @@ async def test_pages_of_another_site_may_not_call(type_: str, origin: str) -> No
 async def test_a_socket_is_refused_before_its_upgrade() -> None:
     """A foreign socket gets an HTTP response in place of the upgrade, and the app never hears of it."""
     inner = Inner()
-    app = RequestId(HostAndOrigin(inner, hosts=HOSTS, origins=ORIGINS))
+    app = Envelope(HostAndOrigin(inner, hosts=HOSTS, origins=ORIGINS))
     sent = await call(app, scope_of("websocket", origin="https://evil.example"))
     assert [message["type"] for message in sent] == ["websocket.http.response.start", "websocket.http.response.body"]
     assert sent[0]["status"] == 403
@@ -213,14 +213,14 @@ async def test_a_refusal_does_not_repeat_what_came() -> None:
 async def test_starting_and_stopping_come_through() -> None:
     """The lifespan has no host."""
     inner = Inner()
-    await call(RequestId(HostAndOrigin(inner, hosts=(), origins=())), {"type": "lifespan"})
+    await call(Envelope(HostAndOrigin(inner, hosts=(), origins=())), {"type": "lifespan"})
     assert [scope["type"] for scope in inner.came] == ["lifespan"]
 
 
 async def test_every_response_has_an_id_of_our_own_and_the_security_headers() -> None:
     """The id is new for each request, whatever the request or the handler say, and is known to the handler."""
     inner = Inner()
-    app = RequestId(HostAndOrigin(inner, hosts=HOSTS, origins=()))
+    app = Envelope(HostAndOrigin(inner, hosts=HOSTS, origins=()))
     ids = set()
     for scope in (scope_of(x_request_id="mine"), scope_of(), scope_of(host="evil.example")):
         start = (await call(app, scope))[0]
@@ -239,7 +239,7 @@ async def test_a_handler_may_have_headers_of_its_own() -> None:
     async def cached(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"cache-control", b"max-age=60")]})
 
-    headers = dict((await call(RequestId(cached), scope_of()))[0]["headers"])
+    headers = dict((await call(Envelope(cached), scope_of()))[0]["headers"])
     assert headers[b"cache-control"] == b"max-age=60"
 
 

@@ -743,7 +743,7 @@ async def test_a_full_disk_in_the_middle_of_an_upload(database: Database, chunk:
     await stalled.wait()
     async with disk_full(database):
         released.set()
-        with pytest.raises(StorageUnavailableError):
+        with pytest.raises(StorageUnavailableError, match="full"):
             await adding
     await _settled(database)
     assert await repository.all() == []

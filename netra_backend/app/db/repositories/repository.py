@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, CursorResult, Executable, Row, Table, bindparam
@@ -75,8 +75,17 @@ def decode_cursor(cursor: str, *kinds: type) -> tuple[Any, ...]:
             datetime.fromisoformat(value) if kind is datetime else value
             for kind, value in zip(kinds, position, strict=True)
         ]
-        if [type(value) for value in values] == list(kinds):
+        if [type(value) for value in values] == list(kinds) and all(_can_be_bound(value) for value in values):
             return tuple(values)
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         pass
     raise InvalidRequestError("cursor: expected the next_cursor of an earlier page; leave it out for the first")
+
+
+def _can_be_bound(value: Any) -> bool:
+    """Whether the database can take a value; raises what tells that it cannot be converted."""
+    if isinstance(value, datetime):
+        value.astimezone(UTC)
+    elif isinstance(value, str):
+        value.encode()
+    return not isinstance(value, int) or abs(value) < 2**63
