@@ -14,9 +14,10 @@ import httpx
 import pytest
 from fastapi import FastAPI, HTTPException, Query
 from pydantic import BaseModel, ConfigDict, SecretStr
+from starlette.middleware import Middleware
 
 import netra_backend.app
-from netra_backend.app.api import errors
+from netra_backend.app.api import errors, middleware
 from netra_backend.app.api.accounts import EmailTakenError, RegistrationClosedError
 from netra_backend.app.api.errors import refusal_response
 from netra_backend.app.api.usage_upload import InvalidUploadError, RowError
@@ -133,7 +134,7 @@ class Body(BaseModel):
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
     """A client of an app whose handlers raise."""
-    app = FastAPI()
+    app = FastAPI(middleware=[Middleware(middleware.Envelope)])
     errors.install(app)
 
     async def fails(kind: str) -> None:
@@ -202,7 +203,7 @@ async def test_a_fault_of_ours_tells_nothing_and_is_logged(
         "code": "internal_error",
         "detail": "the server failed; try again",
     }
-    (record,) = [record for record in caplog.records if record.name == errors.__name__]
+    (record,) = [record for record in caplog.records if record.name == middleware.__name__]
     assert record.exc_info is not None
     assert "secret words" in str(record.exc_info[1])
 
