@@ -94,11 +94,14 @@ class Netra:
         "NETRA_LOG_LEVEL": "WARNING",
     }
 
-    async def connect(self, session: aiohttp.ClientSession, url: str, count: int) -> list[User]:
-        """Register and sign in so many users, and open a socket for each."""
+    def __init__(self) -> None:
+        self._accounts: list[tuple[str, str]] = []
+
+    async def prepare(self, session: aiohttp.ClientSession, url: str, count: int) -> None:
+        """Register and sign in so many users."""
         gate = asyncio.Semaphore(4)
 
-        async def one(number: int) -> User:
+        async def one(number: int) -> tuple[str, str]:
             account = {"email": f"user-{number}-{os.urandom(4).hex()}@bench.invalid", "password": os.urandom(12).hex()}
             async with gate:
                 async with session.post(f"{url}/auth/register", json=account) as answer:
@@ -107,13 +110,16 @@ class Netra:
                 form = {"username": account["email"], "password": account["password"]}
                 async with session.post(f"{url}/auth/login", data=form) as answer:
                     answer.raise_for_status()
-                    token = (await answer.json())["access_token"]
-                headers = {"Authorization": f"Bearer {token}"}
-                socket = await session.ws_connect(f"{url}/ws", headers=headers, compress=0)
-            await socket.receive()  # connection_ready
-            return User(socket, f"secret-{number}-{os.urandom(8).hex()}", user_id)
+                    return user_id, (await answer.json())["access_token"]
 
-        return list(await asyncio.gather(*(one(number) for number in range(count))))
+        self._accounts = list(await asyncio.gather(*(one(number) for number in range(count))))
+
+    async def connect(self, session: aiohttp.ClientSession, url: str, number: int) -> User:
+        """Open the socket of one user."""
+        user_id, token = self._accounts[number]
+        socket = await session.ws_connect(f"{url}/ws", headers={"Authorization": f"Bearer {token}"}, compress=0)
+        await socket.receive()  # connection_ready
+        return User(socket, f"secret-{number}-{os.urandom(8).hex()}", user_id)
 
     async def travel(self, user: User, result: Measurement) -> bool:
         """One journey; says whether everything in it was right."""
@@ -161,9 +167,12 @@ class Bare:
     command = BARE
     limits: ClassVar[dict[str, str]] = {}
 
-    async def connect(self, session: aiohttp.ClientSession, url: str, count: int) -> list[User]:
-        """Open so many sockets."""
-        return [User(await session.ws_connect(f"{url}/ws", compress=0), "") for _ in range(count)]
+    async def prepare(self, session: aiohttp.ClientSession, url: str, count: int) -> None:
+        """There is nothing to prepare."""
+
+    async def connect(self, session: aiohttp.ClientSession, url: str, number: int) -> User:
+        """Open a socket."""
+        return User(await session.ws_connect(f"{url}/ws", compress=0), "")
 
     async def travel(self, user: User, result: Measurement) -> bool:
         """One journey; says whether the five events came."""
@@ -183,16 +192,26 @@ Candidate = Netra | Bare
 
 @dataclass
 class Running:
-    """A candidate whose server is up, with its users connected."""
+    """A candidate whose server is up."""
 
     candidate: Candidate
     process: psutil.Process
-    users: list[User]
+    session: aiohttp.ClientSession
+    url: str
+
+    @asynccontextmanager
+    async def connected(self, count: int) -> AsyncIterator[list[User]]:
+        """So many users with their sockets, for the block; nobody answers pings on a socket that is not read."""
+        users = [await self.candidate.connect(self.session, self.url, number) for number in range(count)]
+        try:
+            yield users
+        finally:
+            await asyncio.gather(*(user.socket.close() for user in users), return_exceptions=True)
 
 
-async def measure(running: Running, count: int, seconds: float) -> Measurement:
-    """Let `count` users travel for some seconds."""
-    result = Measurement(count)
+async def measure(running: Running, users: Sequence[User], seconds: float) -> Measurement:
+    """Let users travel for some seconds."""
+    result = Measurement(len(users))
     before = running.process.cpu_times()
     began = time.perf_counter()
     until = began + seconds
@@ -204,7 +223,7 @@ async def measure(running: Running, count: int, seconds: float) -> Measurement:
             result.done += right
             result.failed += not right
 
-    await asyncio.gather(*(travel_on(user) for user in running.users[:count]))
+    await asyncio.gather(*(travel_on(user) for user in users))
     result.seconds = time.perf_counter() - began
     after = running.process.cpu_times()
     result.cpu_seconds = after.user + after.system - before.user - before.system
@@ -214,18 +233,15 @@ async def measure(running: Running, count: int, seconds: float) -> Measurement:
 
 @asynccontextmanager
 async def run(candidate: Candidate, count: int) -> AsyncIterator[Running]:
-    """Start a candidate's server on its core and connect its users."""
+    """Start a candidate's server on its core and prepare its users."""
     environment = {**candidate.limits, "PYTHONPATH": ROOT}
     async with (
         started(environment, candidate.command) as deployment,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
     ):
         os.sched_setaffinity(deployment.pid, {SERVER_CORE})
-        users = await candidate.connect(session, deployment.url, count)
-        try:
-            yield Running(candidate, psutil.Process(deployment.pid), users)
-        finally:
-            await asyncio.gather(*(user.socket.close() for user in users), return_exceptions=True)
+        await candidate.prepare(session, deployment.url, count)
+        yield Running(candidate, psutil.Process(deployment.pid), session, deployment.url)
 
 
 async def compare(counts: Sequence[int], seconds: float, rounds: int) -> list[dict[str, Any]]:
@@ -238,7 +254,8 @@ async def compare(counts: Sequence[int], seconds: float, rounds: int) -> list[di
             taken: dict[str, list[dict[str, Any]]] = {candidate.name: [] for candidate in candidates}
             for _ in range(rounds):
                 for server in servers:
-                    taken[server.candidate.name].append((await measure(server, count, seconds)).as_dict())
+                    async with server.connected(count) as users:
+                        taken[server.candidate.name].append((await measure(server, users, seconds)).as_dict())
             rows += [{"server": name, "users": count, **_middle(results)} for name, results in taken.items()]
     return rows
 
