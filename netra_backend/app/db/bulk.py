@@ -1,4 +1,4 @@
-"""Inserting many rows at once, as the driver takes them."""
+"""Executing one statement for many rows, as the driver takes them."""
 
 from __future__ import annotations
 
@@ -6,36 +6,43 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Table, insert
+from sqlalchemy import Connection, Delete, Dialect, Insert, Update
 
-Row = Sequence[Any]
+Names = tuple[str, ...]
+Place = tuple[int, Callable[[Any], Any] | None]
 
 
-def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-    """Insert rows, one value for each column.
+def execute_many(
+    connection: Connection, statement: Insert | Update | Delete, names: Names, rows: Sequence[Sequence[Any]]
+) -> int:
+    """Execute a statement once for each row.
 
-    SQLAlchemy's own way takes a mapping for each row and looks every name up again, which costs more than the insert;
-    here the statement and the conversions of its columns are worked out once.
+    SQLAlchemy's own way takes a mapping for each row and looks every name up again, which costs more than the
+    statement; here its text, the order of its parameters and their conversions are worked out once.
 
     Args:
         connection: inside a transaction.
-        table: where to.
-        rows: the values in the order of the table's columns.
+        statement: made once, so that it is found again; an insert is into the columns that are named.
+        names: of the parameters.
+        rows: their values, in the order of the names.
+
+    Returns:
+        How many rows were written in all.
     """
     if not rows:
-        return
-    sql, conversions = _prepared(connection.dialect, table)
-    converted = []
-    for row in rows:
-        values = list(row)
-        for position, convert in conversions:
-            values[position] = convert(values[position])
-        converted.append(tuple(values))
-    connection.exec_driver_sql(sql, converted)
+        return 0
+    text, places = _prepared(connection.dialect, statement, names)
+    parameters = [
+        tuple(row[place] if convert is None else convert(row[place]) for place, convert in places) for row in rows
+    ]
+    return connection.exec_driver_sql(text, parameters).rowcount
 
 
 @lru_cache
-def _prepared(dialect: Dialect, table: Table) -> tuple[str, tuple[tuple[int, Callable[[Any], Any]], ...]]:
-    sql = str(insert(table).compile(dialect=dialect, column_keys=[column.name for column in table.columns]))
-    processors = [column.type.dialect_impl(dialect).bind_processor(dialect) for column in table.columns]
-    return sql, tuple((position, convert) for position, convert in enumerate(processors) if convert is not None)
+def _prepared(dialect: Dialect, statement: Insert | Update | Delete, names: Names) -> tuple[str, tuple[Place, ...]]:
+    columns = list(names) if isinstance(statement, Insert) else None
+    compiled = statement.compile(dialect=dialect, column_keys=columns)
+    order = compiled.positiontup or ()
+    types = [compiled.binds[name].type for name in order]
+    conversions = [type_.dialect_impl(dialect).bind_processor(dialect) for type_ in types]
+    return str(compiled), tuple(zip([names.index(name) for name in order], conversions, strict=True))

@@ -12,8 +12,6 @@ from datetime import datetime
 from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from netra_backend.app.services.run_state import UNFINISHED
-
 from .tables import runs, sessions, usage_uploads, users
 
 
@@ -83,7 +81,7 @@ def rotate_refresh_token(
 
 def find_unfinished_runs(connection: Connection) -> list[Row[tuple[object, ...]]]:
     """Every stored run that has not ended, oldest first and a thread's in their order: what a start has to take up."""
-    unfinished = select(runs).where(runs.c.finished_at.is_(None), runs.c.status.in_(UNFINISHED))
+    unfinished = select(runs).where(runs.c.finished_at.is_(None))
     order = (runs.c.created_at, runs.c.user_id, runs.c.thread_id, runs.c.message_seq)
     return list(connection.execute(unfinished.order_by(*order)))
 

@@ -13,6 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -70,8 +71,7 @@ class GroupCommitWriter:
     def __init__(self, engine: Engine, observe: Callable[[int, float], None] | None = None) -> None:
         self._engine = engine
         self.observe = observe
-        self._lock = threading.Condition()
-        self._waiting: list[_Pending[Any]] = []
+        self._waiting: SimpleQueue[_Pending[Any] | None] = SimpleQueue()  # None is the last
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -98,9 +98,7 @@ class GroupCommitWriter:
             raise StorageUnavailableError("the server is shutting down")
         loop = self._loop or self._start()
         pending = _Pending(operation, command, loop.create_future(), on_commit)
-        with self._lock:
-            self._waiting.append(pending)
-            self._lock.notify()
+        self._waiting.put(pending)
         return pending.future
 
     def run(self, work: Callable[[Connection], T], on_commit: Callable[[T], None] | None = None) -> asyncio.Future[T]:
@@ -115,9 +113,9 @@ class GroupCommitWriter:
 
     async def close(self) -> None:
         """Commit what was submitted, then end the thread."""
-        with self._lock:
+        if not self._closed:
             self._closed = True
-            self._lock.notify()
+            self._waiting.put(None)
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
 
@@ -138,11 +136,18 @@ class GroupCommitWriter:
             connection.close()
 
     def _take(self) -> list[_Pending[Any]]:
-        with self._lock:
-            while not self._waiting and not self._closed:
-                self._lock.wait()
-            batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
-            return batch
+        """All that waits, at least one; nothing once the writer is closed."""
+        batch: list[_Pending[Any]] = []
+        try:
+            while len(batch) < MAX_BATCH:
+                pending = self._waiting.get(block=not batch)
+                if pending is None:
+                    self._waiting.put(None)  # to be found again, behind this batch
+                    break
+                batch.append(pending)
+        except Empty:
+            pass
+        return batch
 
 
 def _apply(connection: Connection, batch: list[_Pending[Any]]) -> None:

@@ -8,7 +8,7 @@ in order, each accepted or refused by the state the ones before it have left, an
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -17,7 +17,7 @@ from typing import Any, Final, assert_never
 import orjson
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, insert, select, update
 
-from netra_backend.app.db.bulk import insert_rows
+from netra_backend.app.db.bulk import execute_many
 from netra_backend.app.db.engine import Database
 from netra_backend.app.db.tables import events, runs, threads, users
 from netra_backend.app.services.agent_events import AgentEvent, EventType, LogEntry
@@ -29,7 +29,7 @@ from netra_backend.app.services.refusals import (
     ThreadBusyError,
     TooManyRunsError,
 )
-from netra_backend.app.services.run_state import STEPS, UNFINISHED, RunStatus
+from netra_backend.app.services.run_state import STEPS, RunStatus
 from netra_backend.app.services.submission import IfBusy
 from netra_backend.app.services.user_execution_context import UserExecutionContext
 
@@ -50,31 +50,40 @@ def _key(*columns: ColumnElement[str]) -> ColumnElement[bool]:
     return and_(*(column == func.json_extract(_KEYS.c.value, f"$[{place}]") for place, column in enumerate(columns)))
 
 
-def _runs(key: ColumnElement[bool]) -> Select[Any]:
+def _runs(key: ColumnElement[bool], names: Iterable[str] = RunRecord.__slots__) -> Select[Any]:
     """The runs of the keys, each with the last seq of its thread."""
     of_run = (threads.c.user_id == runs.c.user_id) & (threads.c.thread_id == runs.c.thread_id)
-    columns = (runs.c[name] for name in RunRecord.__slots__)
+    columns = (runs.c[name] for name in names)
     return select(*columns, threads.c.last_seq).join_from(_KEYS, runs, key).join(threads, of_run).with_for_update()
 
 
 _RUNS_BY_ID: Final = _runs(_key(runs.c.user_id, runs.c.run_id))
+_RUN_STATES_BY_ID: Final = _runs(_key(runs.c.user_id, runs.c.run_id), names=("user_id", "run_id", "status", "attempt"))
 _RUNS_BY_MESSAGE: Final = _runs(_key(runs.c.user_id, runs.c.message_scope, runs.c.client_message_id))
-_UNFINISHED_RUNS_BY_THREAD: Final = _runs(_key(runs.c.user_id, runs.c.thread_id) & runs.c.status.in_(UNFINISHED))
+_UNFINISHED_RUNS_BY_THREAD: Final = _runs(_key(runs.c.user_id, runs.c.thread_id) & runs.c.finished_at.is_(None))
 _THREADS_BY_ID: Final = (
     select(threads.c.user_id, threads.c.thread_id, threads.c.last_seq)
     .join_from(_KEYS, threads, _key(threads.c.user_id, threads.c.thread_id))
     .with_for_update()
 )
 _USERS_BY_ID: Final = select(users.c.user_id).join_from(_KEYS, users, _key(users.c.user_id))
-_RUN_COLUMNS: Final = attrgetter(*runs.c.keys())
-_ENTRY_COLUMNS: Final = attrgetter(*events.c.keys())
+_INSERT_RUN: Final = insert(runs)
+_RUN_COLUMNS: Final = tuple(runs.c.keys())
+_RUN: Final = attrgetter(*_RUN_COLUMNS)
+_INSERT_EVENT: Final = insert(events)
+_ENTRY_COLUMNS: Final = tuple(events.c.keys())
+_ENTRY: Final = attrgetter(*_ENTRY_COLUMNS)
 _INSERT_THREAD: Final = insert(threads)
+_THREAD_COLUMNS: Final = ("user_id", "thread_id", "title", "created_at", "updated_at", "last_seq")
+_CHANGED_OF_RUN: Final = ("status", "attempt", "error", "started_at", "finished_at")
+_RUN_CHANGE: Final = ("of_user", "of_run", "from_status", "from_attempt", *_CHANGED_OF_RUN)
 _UPDATE_RUN: Final = (
     update(runs)
     .where(runs.c.user_id == bindparam("of_user"), runs.c.run_id == bindparam("of_run"))
     .where(runs.c.status == bindparam("from_status"), runs.c.attempt == bindparam("from_attempt"))
-    .values({column: bindparam(column) for column in ("status", "attempt", "error", "started_at", "finished_at")})
+    .values({column: bindparam(column) for column in _CHANGED_OF_RUN})
 )
+_THREAD_CHANGE: Final = ("of_user", "of_thread", "updated_at", "last_seq")
 _UPDATE_THREAD: Final = (
     update(threads)
     .where(threads.c.user_id == bindparam("of_user"), threads.c.thread_id == bindparam("of_thread"))
@@ -224,6 +233,7 @@ class _Fold:
 
     def _load(self, commands: Sequence[Command]) -> None:
         messages: set[tuple[str, str, str]] = set()
+        claimed_runs: dict[Key, RunRecord] = {}
         named_runs: set[Key] = set()
         busy_threads: set[Key] = set()
         named_threads: set[Key] = set()
@@ -235,9 +245,10 @@ class _Fold:
                     if command.if_busy is not IfBusy.ENQUEUE:
                         busy_threads.add((context.user_id, context.thread_id))
                 case AppendEvents(run=run):
-                    named_runs.add((run.user_id, run.run_id))
+                    claimed_runs[run.user_id, run.run_id] = run
                 case ClaimRun() | CancelRun():
                     named_runs.add((command.user_id, command.run_id))
+        self._load_states({key: run for key, run in claimed_runs.items() if key not in named_runs})
         self._load_runs(_RUNS_BY_ID, named_runs)
         self._load_runs(_RUNS_BY_MESSAGE, messages)
         self._load_runs(_UNFINISHED_RUNS_BY_THREAD, busy_threads)
@@ -254,6 +265,18 @@ class _Fold:
             self._last_seq[run.user_id, run.thread_id] = last_seq
             self._runs[run.user_id, run.run_id] = run
             self._by_message[run.user_id, run.message_scope, run.client_message_id] = run
+
+    def _load_states(self, claimed: dict[Key, RunRecord]) -> None:
+        """What may have changed of runs that were claimed; the rest their claimers have, and it never changes."""
+        if not claimed:
+            return
+        rows = self._connection.execute(_RUN_STATES_BY_ID, {"keys": _json(list(claimed))})
+        for user_id, run_id, status, attempt, last_seq in rows:
+            run = claimed[user_id, run_id]
+            if (status, attempt) != (run.status, run.attempt):
+                run = replace(run, status=RunStatus(status), attempt=attempt)
+            self._last_seq[user_id, run.thread_id] = last_seq
+            self._runs[user_id, run_id] = run
 
     def _load_threads(self, keys: Collection[Key]) -> None:
         if not keys:
@@ -430,57 +453,34 @@ class _Fold:
         return entry
 
     def flush(self) -> None:
-        """Write what the commands have made, in one statement for each kind of row."""
+        """Write what the commands have made, in one statement for each kind of change."""
         self._flush_threads()
-        insert_rows(
-            self._connection,
-            runs,
-            [_RUN_COLUMNS(run) for key, run in self._runs.items() if key not in self._stored],
-        )
+        new = [_RUN(run) for key, run in self._runs.items() if key not in self._stored]
+        execute_many(self._connection, _INSERT_RUN, _RUN_COLUMNS, new)
         changed = [
-            {
-                "of_user": run.user_id,
-                "of_run": run.run_id,
-                "from_status": before.status,
-                "from_attempt": before.attempt,
-                "status": run.status,
-                "attempt": run.attempt,
-                "error": run.error,
-                "started_at": run.started_at,
-                "finished_at": run.finished_at,
-            }
+            (
+                *(run.user_id, run.run_id, before.status, before.attempt),
+                *(run.status, run.attempt, run.error, run.started_at, run.finished_at),
+            )
             for key, before in self._stored.items()
             if (run := self._runs[key]) is not before
         ]
-        if changed and self._connection.execute(_UPDATE_RUN, changed).rowcount != len(changed):
+        if execute_many(self._connection, _UPDATE_RUN, _RUN_CHANGE, changed) != len(changed):
             raise StaleRunError("a run has changed since it was read")
-        insert_rows(self._connection, events, [_ENTRY_COLUMNS(entry) for entry in self._entries])
+        execute_many(self._connection, _INSERT_EVENT, _ENTRY_COLUMNS, [_ENTRY(entry) for entry in self._entries])
 
     def _flush_threads(self) -> None:
+        now = self._now
         new = []
         grown = []
-        for (user_id, thread_id), last_seq in self._last_seq.items():
-            stored = self._stored_threads.get((user_id, thread_id))
+        for key, last_seq in self._last_seq.items():
+            stored = self._stored_threads.get(key)
             if stored is None:
-                title = self._titles[user_id, thread_id]
-                new.append(
-                    {
-                        "user_id": user_id,
-                        "thread_id": thread_id,
-                        "title": title,
-                        "created_at": self._now,
-                        "updated_at": self._now,
-                        "last_seq": last_seq,
-                    }
-                )
+                new.append((*key, self._titles[key], now, now, last_seq))
             elif last_seq != stored:
-                grown.append(
-                    {"of_user": user_id, "of_thread": thread_id, "updated_at": self._now, "last_seq": last_seq}
-                )
-        if new:
-            self._connection.execute(_INSERT_THREAD, new)
-        if grown:
-            self._connection.execute(_UPDATE_THREAD, grown)
+                grown.append((*key, now, last_seq))
+        execute_many(self._connection, _INSERT_THREAD, _THREAD_COLUMNS, new)
+        execute_many(self._connection, _UPDATE_THREAD, _THREAD_CHANGE, grown)
 
 
 def _json(value: Any) -> str:

@@ -28,5 +28,3 @@ STEPS: Final[dict[RunStatus, frozenset[RunStatus]]] = {
     RunStatus.FAILED: frozenset(),
     RunStatus.CANCELLED: frozenset(),
 }
-
-UNFINISHED: Final = tuple(status for status in RunStatus if not status.is_final)

@@ -13,7 +13,6 @@ from sqlalchemy.exc import IntegrityError
 from netra_backend.app.db.tables import UtcDateTime, events, runs, threads
 from netra_backend.app.services.agent_events import EventType, LogEntry
 from netra_backend.app.services.refusals import InvalidRequestError, NotFoundError
-from netra_backend.app.services.run_state import UNFINISHED
 
 from .event_log import to_entry
 from .repository import Repository, decode_cursor, encode_cursor, own
@@ -52,7 +51,7 @@ _RENAME: Final = (
     .returning(*_COLUMNS)
 )
 _UNFINISHED_RUNS: Final = select(runs.c.run_id).where(
-    own(runs), runs.c.thread_id == bindparam("thread_id"), runs.c.status.in_(UNFINISHED)
+    own(runs), runs.c.thread_id == bindparam("thread_id"), runs.c.finished_at.is_(None)
 )
 _ERASE: Final = delete(threads).where(_THREAD)
 _MESSAGES: Final = (

@@ -85,7 +85,6 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("user_id", "thread_id", "seq", name=op.f("pk_events")),
-        sqlite_with_rowid=False,
     )
     op.create_table(
         "runs",
@@ -123,12 +122,14 @@ def upgrade() -> None:
             "client_message_id",
             name=op.f("uq_runs_user_id_message_scope_client_message_id"),
         ),
-        sqlite_with_rowid=False,
     )
     op.create_index(
-        "ix_runs_unfinished", "runs", ["created_at"], unique=False, sqlite_where=sa.text("finished_at IS NULL")
+        "ix_runs_unfinished",
+        "runs",
+        ["user_id", "thread_id"],
+        unique=False,
+        sqlite_where=sa.text("finished_at IS NULL"),
     )
-    op.create_index(op.f("ix_runs_user_id_thread_id_status"), "runs", ["user_id", "thread_id", "status"], unique=False)
     op.create_table(
         "usage_records",
         sa.Column("user_id", sa.String(length=256), nullable=False),
