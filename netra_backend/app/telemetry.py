@@ -87,4 +87,5 @@ def configure_logging(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # tells its set-up at INFO, at every start
+    for talkative in ("alembic", "uvicorn.error"):  # tell each start and each connection at INFO
+        logging.getLogger(talkative).setLevel(max(logging.WARNING, root.level))
