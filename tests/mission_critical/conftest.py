@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.support.person import Person, a_person
+from tests.support.people import ann, bob
 from tests.support.server import Server, serving
+
+__all__ = ["ann", "bob", "server"]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -20,17 +22,3 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
 
 
 SECRET_KEY = "a key that only this test's server and its forger know"
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def ann(server: Server) -> AsyncIterator[Person]:
-    """A user."""
-    async with a_person(server) as person:
-        yield person
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def bob(server: Server) -> AsyncIterator[Person]:
-    """Another user."""
-    async with a_person(server) as person:
-        yield person

@@ -1,0 +1,53 @@
+"""The statements that every message passes find their rows by index, however many there are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, event
+
+from netra_backend.app.db.engine import Database
+from netra_backend.app.runs.ledger import AppendEvents, CancelRun, ClaimRun, Command, Written, apply_commands
+from netra_backend.app.services.run_state import RunStatus
+from netra_backend.app.services.submission import IfBusy
+from tests.support.database import user_row
+from tests.support.stored_runs import completion, message
+
+TABLES = ("users", "threads", "runs", "events")
+
+
+def _plan(connection: Connection, statement: str, parameters: Any) -> list[str]:
+    one = parameters[0] if isinstance(parameters, list) else parameters
+    rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", one)
+    return [row.detail for row in rows]
+
+
+async def test_no_statement_of_the_ledger_reads_a_whole_table(database: Database) -> None:
+    """From the message to the last event, and for every policy, SQLite searches and never scans a users' table."""
+
+    def work(connection: Connection) -> list[str]:
+        executed: list[tuple[str, Any]] = []
+
+        @event.listens_for(connection, "before_cursor_execute")
+        def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
+            executed.append((statement, parameters))
+
+        def apply(*commands: Command) -> Written:
+            (outcome, *_) = apply_commands(connection, commands)
+            assert isinstance(outcome, Written)
+            return outcome
+
+        user_row(connection, "alice")
+        submitted = apply(message("alice")).run
+        claimed = apply(ClaimRun("alice", submitted.run_id)).run
+        apply(AppendEvents(claimed, (completion(claimed),), RunStatus.COMPLETED))
+        waiting = apply(message("alice", if_busy=IfBusy.REJECT)).run
+        apply(message("alice", if_busy=IfBusy.INTERRUPT))
+        apply(CancelRun("alice", waiting.run_id, "enough"))
+        event.remove(connection, "before_cursor_execute", note)
+        assert len(executed) > 20
+        return [step for statement, parameters in executed for step in _plan(connection, statement, parameters)]
+
+    steps = await database.writer.run(work)
+    assert [step for step in steps if step.startswith("SCAN") and step.split()[1] in TABLES] == []
+    assert any(step.startswith(("SEARCH events", "SEARCH runs")) for step in steps)
