@@ -117,7 +117,7 @@ def _parsed(argv: Sequence[str] | None) -> Arguments:
     parser.add_argument("--url", type=_target, help="the deployment; a server of its own is started when not given")
     parser.add_argument("--users", type=_count, default=50, metavar="N", help="users at once (%(default)s)")
     parser.add_argument("--journeys", type=_count, default=1, metavar="K", help="journeys per user (%(default)s)")
-    parser.add_argument("--ramp", type=_seconds, metavar="S", help="seconds over which users start (N / 100)")
+    parser.add_argument("--ramp", type=_seconds, metavar="S", help="seconds over which users start (N / 50)")
     parser.add_argument(
         "--seed", type=_whole, default=draw_seed(), metavar="X", help="number the usage records are made from (drawn)"
     )

@@ -21,7 +21,7 @@ from netra_golden_path.progress import Status
 from netra_golden_path.report import Measurements, Outcome, Report
 
 PREPARED_AT_ONCE = 16
-STARTS_PER_SECOND = 100
+STARTS_PER_SECOND = 50
 """How fast users start when no ramp is given."""
 
 
@@ -38,7 +38,7 @@ class Options:
         target: where the deployment is.
         users: how many, at once.
         journeys: how many each makes, one after another.
-        ramp_s: over how many seconds the users start; a hundredth of a second for each when not given.
+        ramp_s: over how many seconds the users start; a fiftieth of a second for each when not given.
         seed: what the scenarios are made from; drawn when not given.
         accounts: existing accounts to use, whose usage records are replaced; registered on the spot when empty.
         levels: how long things may take.
