@@ -231,6 +231,12 @@ async def measure(running: Running, users: Sequence[User], seconds: float) -> Me
     return result
 
 
+def pin(pid: int) -> None:
+    """Put a server on its core: each of its threads, since a thread has a core of its own from its start."""
+    for thread in psutil.Process(pid).threads():
+        os.sched_setaffinity(thread.id, {SERVER_CORE})
+
+
 @asynccontextmanager
 async def run(candidate: Candidate, count: int) -> AsyncIterator[Running]:
     """Start a candidate's server on its core and prepare its users."""
@@ -239,7 +245,7 @@ async def run(candidate: Candidate, count: int) -> AsyncIterator[Running]:
         started(environment, candidate.command) as deployment,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
     ):
-        os.sched_setaffinity(deployment.pid, {SERVER_CORE})
+        pin(deployment.pid)
         await candidate.prepare(session, deployment.url, count)
         yield Running(candidate, psutil.Process(deployment.pid), session, deployment.url)
 
@@ -254,7 +260,9 @@ async def compare(counts: Sequence[int], seconds: float, rounds: int) -> list[di
             taken: dict[str, list[dict[str, Any]]] = {candidate.name: [] for candidate in candidates}
             for _ in range(rounds):
                 for server in servers:
+                    pin(server.process.pid)
                     async with server.connected(count) as users:
+                        pin(server.process.pid)
                         taken[server.candidate.name].append((await measure(server, users, seconds)).as_dict())
             rows += [{"server": name, "users": count, **_middle(results)} for name, results in taken.items()]
     return rows

@@ -8,7 +8,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, Final
@@ -86,7 +86,7 @@ def _serve(settings: Settings, listener: socket.socket) -> Exit:
         server_header=False,
         proxy_headers=False,
     )
-    server = _Server(config, settings.host)
+    server = _Server(config, settings.host, lambda: app.state.close_connections())
     server.run(sockets=[listener, *(listener.dup() for _ in range(ACCEPTS_PER_TURN - 1))])
     return Exit.OK if server.started else Exit.FAILED
 
@@ -107,8 +107,9 @@ def _told(error: ValidationError) -> str:
 class _Server(uvicorn.Server):
     """uvicorn, saying where it serves once it does."""
 
-    def __init__(self, config: uvicorn.Config, host: str) -> None:
+    def __init__(self, config: uvicorn.Config, host: str, close_connections: Callable[[], None]) -> None:
         super().__init__(config)
+        self._close_connections = close_connections
         self._host = f"[{host}]" if ":" in host else host
 
     @contextlib.contextmanager
@@ -120,6 +121,12 @@ class _Server(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End what never ends by itself, event streams above all, before uvicorn waits for it."""
+        if self.started:
+            self._close_connections()
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

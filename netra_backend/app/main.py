@@ -98,6 +98,7 @@ def _build(settings: Settings, database: Database, registry: AgentRegistry) -> F
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
         async with _started(settings, database, registry) as services:
+            app.state.close_connections = services.connections.close_all
             yield {"services": services}
 
     app = FastAPI(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import httpx
@@ -50,6 +51,21 @@ async def test_a_stopped_server_says_that_it_goes_away(tmp_path: Path) -> None:
         server.process.terminate()
         assert (await socket.closed())[0] == 1012
         assert await server.process.wait() == 0
+
+
+@pytest.mark.timeout(90)
+async def test_an_open_event_stream_does_not_hold_up_the_stop(tmp_path: Path) -> None:
+    """SIGTERM ends event streams in order, so that the server stops at once and the reader sees a whole response."""
+    async with serving(tmp_path, shutdown_grace="PT5S") as server, a_person(server) as ann:
+        async with ann.connected() as socket:
+            thread_id = (await socket.ask("hello", agent="gate"))[0]["thread_id"]
+        async with ann.http.stream("GET", f"/api/threads/{thread_id}/events") as stream:
+            lines = stream.aiter_lines()
+            assert await anext(lines) == "id: 1"
+            server.process.terminate()
+            async with asyncio.timeout(4):
+                assert "data: " in "".join([line async for line in lines])
+                assert await server.process.wait() == 0
 
 
 async def test_the_data_is_private_to_the_operator(tmp_path: Path) -> None:

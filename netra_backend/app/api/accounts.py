@@ -30,6 +30,10 @@ class RegistrationClosedError(RefusedError):
     code = "registration_closed"
 
 
+class InvalidCredentialsError(AuthenticationError):
+    """Raised when a password is not the account's: nothing is said about the session."""
+
+
 @dataclass(frozen=True, slots=True)
 class SignedIn:
     """The tokens of a sign-in; `expires_in` is the access token's life in seconds."""
@@ -97,19 +101,22 @@ class Accounts:
         """Begin a session; raises AuthenticationError, the same for an unknown e-mail and a wrong password."""
         user = await self._database.read(lambda connection: system_operations.find_user_by_email(connection, email))
         if not await self._passwords.verify(password, user.password_hash if user else None) or user is None:
-            raise AuthenticationError("e-mail or password is wrong")
+            raise InvalidCredentialsError("e-mail or password is wrong")
         refresh_token = RefreshToken.generate(str(uuid4()))
         now = datetime.now(UTC)
-        await self._database.writer.run(
+        is_kept = await self._database.writer.run(
             partial(
                 system_operations.insert_session,
                 user_id=user.user_id,
+                password_hash=user.password_hash,
                 session_id=refresh_token.session_id,
                 refresh_hash=refresh_token.hash,
                 created_at=now,
                 expires_at=now + self._refresh_ttl,
             )
         )
+        if not is_kept:  # the password was changed while it was verified
+            raise InvalidCredentialsError("e-mail or password is wrong")
         return self._signed_in(user.user_id, refresh_token)
 
     async def refresh(self, text: str) -> SignedIn:
@@ -117,7 +124,7 @@ class Accounts:
         old = RefreshToken.parse(text)
         new = RefreshToken.generate(old.session_id)
         now = datetime.now(UTC)
-        user_id = await self._database.writer.run(
+        rotation = await self._database.writer.run(
             partial(
                 system_operations.rotate_refresh_token,
                 session_id=old.session_id,
@@ -127,9 +134,11 @@ class Accounts:
                 expires_at=now + self._refresh_ttl,
             )
         )
-        if user_id is None:
+        if rotation is None or rotation.is_over:
+            if rotation is not None:
+                self._connections.close_session(rotation.user_id, old.session_id)
             raise AuthenticationError("the refresh token is not valid any more; sign in again")
-        return self._signed_in(user_id, new)
+        return self._signed_in(rotation.user_id, new)
 
     def _signed_in(self, user_id: str, refresh_token: RefreshToken) -> SignedIn:
         access_token = self._tokens.issue(user_id, refresh_token.session_id)
@@ -157,7 +166,7 @@ class Accounts:
         """Set another password and end every session; raises AuthenticationError for a wrong current one."""
         repository = AccountRepository(context, self._database)
         if not await self._passwords.verify(current, (await repository.get()).password_hash):
-            raise AuthenticationError("current_password is wrong")
+            raise InvalidCredentialsError("current_password is wrong")
         await repository.change_password(await self._passwords.hash(new))
         self._connections.close_user(context.user_id)
 

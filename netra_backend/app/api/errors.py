@@ -23,7 +23,7 @@ from netra_backend.app.services.refusals import (
     ThreadBusyError,
 )
 
-from .accounts import EmailTakenError, RegistrationClosedError
+from .accounts import EmailTakenError, InvalidCredentialsError, RegistrationClosedError
 from .usage_upload import InvalidUploadError
 
 PROBLEM: Final = "application/problem+json"
@@ -82,6 +82,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RefusedError)
     async def refused(_request: Request, error: RefusedError) -> JSONResponse:
         return refusal_response(error)
+
+    @app.exception_handler(InvalidCredentialsError)
+    async def wrong_password(_request: Request, error: InvalidCredentialsError) -> JSONResponse:
+        return unauthenticated_response(error.reason, "invalid_credentials")
 
     @app.exception_handler(AuthenticationError)
     async def unauthenticated(_request: Request, error: AuthenticationError) -> JSONResponse:

@@ -166,7 +166,7 @@ async def watch_events(
     context: ContextDep,
     principal: PrincipalDep,
     services: ServicesDep,
-    last_event_id: Annotated[int, Header(ge=0)] = 0,
+    last_event_id: Annotated[int, Header(ge=0, le=2**53)] = 0,
 ) -> StreamingResponse:
     """The log as server-sent events, then live; `Last-Event-ID` skips what the client has."""
     log = EventLog(context, services.database)

@@ -39,7 +39,7 @@ class _Socket:
         await self._send({"type": "websocket.send", "text": text})
 
     async def close(self, code: int, reason: str) -> None:
-        await self._websocket.close(code, reason)
+        await self._send({"type": "websocket.close", "code": code, "reason": reason})
 
 
 class _Desk:

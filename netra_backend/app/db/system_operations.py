@@ -7,6 +7,7 @@ commands, the writer's own, name the user of every row that they touch.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
@@ -40,12 +41,20 @@ def insert_session(
     connection: Connection,
     *,
     user_id: str,
+    password_hash: str,
     session_id: str,
     refresh_hash: str,
     created_at: datetime,
     expires_at: datetime,
-) -> None:
-    """Keep a sign-in, and forget the user's expired ones."""
+) -> bool:
+    """Keep a sign-in, and forget the user's expired ones.
+
+    Returns:
+        False when the password is no longer the one that was verified, or the user is gone; nothing was written then.
+    """
+    holds = select(users.c.user_id).where(users.c.user_id == user_id, users.c.password_hash == password_hash)
+    if connection.execute(holds).one_or_none() is None:
+        return False
     connection.execute(delete(sessions).where(sessions.c.user_id == user_id, sessions.c.expires_at <= created_at))
     connection.execute(
         insert(sessions).values(
@@ -56,27 +65,50 @@ def insert_session(
             expires_at=expires_at,
         )
     )
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """What became of a refresh token.
+
+    Attributes:
+        user_id: whose session it is of.
+        is_over: whether the session was ended: its time is over, or a spent token came again.
+    """
+
+    user_id: str
+    is_over: bool
 
 
 def rotate_refresh_token(
     connection: Connection, *, session_id: str, old_hash: str, new_hash: str, now: datetime, expires_at: datetime
-) -> str | None:
+) -> Rotation | None:
     """Spend a refresh token for the next one.
 
     A token that was spent before ends its session, since one of its two holders is not the user (RFC 9700, 4.14.2).
+    One that never was the session's ends nothing: the session's id alone must not be enough to end it.
 
     Returns:
-        The session's user; None when there is no such session, it has expired, or the token was spent.
+        What became of it; None when it never was a token of a session that holds.
     """
-    found = connection.execute(
+    rotate = (
         update(sessions)
         .where(sessions.c.session_id == session_id, sessions.c.refresh_hash == old_hash, sessions.c.expires_at > now)
-        .values(refresh_hash=new_hash, expires_at=expires_at)
+        .values(refresh_hash=new_hash, spent_hash=old_hash, expires_at=expires_at)
         .returning(sessions.c.user_id)
-    ).scalar_one_or_none()
-    if found is None:
-        connection.execute(delete(sessions).where(sessions.c.session_id == session_id))
-    return found
+    )
+    user_id = connection.execute(rotate).scalar_one_or_none()
+    if user_id is not None:
+        return Rotation(user_id, is_over=False)
+    end = (
+        delete(sessions)
+        .where(sessions.c.session_id == session_id)
+        .where((sessions.c.spent_hash == old_hash) | (sessions.c.refresh_hash == old_hash))
+        .returning(sessions.c.user_id)
+    )
+    user_id = connection.execute(end).scalar_one_or_none()
+    return None if user_id is None else Rotation(user_id, is_over=True)
 
 
 def find_unfinished_runs(connection: Connection) -> list[Row[tuple[object, ...]]]:

@@ -86,6 +86,7 @@ sessions = Table(
     _owner(_user()),
     _id("session_id", primary_key=True),
     Column("refresh_hash", String(64), nullable=False),
+    Column("spent_hash", String(64), comment="of the refresh token before: who brings it again is not the user"),
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
     Index(None, "session_id"),

@@ -13,6 +13,8 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -181,11 +183,9 @@ def _refuse(batch: list[_Pending[Any]], error: OperationalError) -> None:
 
 
 def _commit(connection: Connection, batch: list[_Pending[Any]]) -> None:
-    by_operation: dict[BulkOperation[Any, Any], list[_Pending[Any]]] = {}
-    for pending in batch:
-        by_operation.setdefault(pending.operation, []).append(pending)
     with connection.begin():
-        for operation, group in by_operation.items():
+        for operation, run in groupby(batch, key=attrgetter("operation")):  # never out of their order
+            group = list(run)
             outcomes = operation(connection, [pending.command for pending in group])
             for pending, outcome in zip(group, outcomes, strict=True):
                 pending.outcome = outcome

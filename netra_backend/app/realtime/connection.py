@@ -321,6 +321,8 @@ class Connection:
         if principal.user_id != self._who.user_id:
             raise _Closed(4403, "the socket belongs to another user; open a new one")
         self.principal = principal
+        if not await self._desk.holds(principal):
+            raise _Closed(4401, "the session has ended; sign in again")
         self._expire_with(principal)
         self._outbox.put(frame("auth_success", user_id=principal.user_id))
 

@@ -50,6 +50,7 @@ async def _seed(database: Database, user_id: str) -> None:
         lambda connection: insert_session(
             connection,
             user_id=user_id,
+            password_hash=f"hash-of-{user_id}",
             session_id=f"session-of-{user_id}",
             refresh_hash=f"refresh-hash-of-{user_id}",
             created_at=SIGNED_UP,

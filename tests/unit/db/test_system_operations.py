@@ -96,8 +96,26 @@ def _sign_in(
     at: datetime = SIGNED_UP,
     until: datetime = LATER,
 ) -> None:
-    insert_session(
-        connection, user_id=user_id, session_id=session_id, refresh_hash="first", created_at=at, expires_at=until
+    assert _insert(connection, user_id, session_id, f"hash-of-{user_id}", at=at, until=until)
+
+
+def _insert(
+    connection: Connection,
+    user_id: str,
+    session_id: str,
+    password_hash: str,
+    *,
+    at: datetime = SIGNED_UP,
+    until: datetime = LATER,
+) -> bool:
+    return insert_session(
+        connection,
+        user_id=user_id,
+        password_hash=password_hash,
+        session_id=session_id,
+        refresh_hash="first",
+        created_at=at,
+        expires_at=until,
     )
 
 
@@ -121,9 +139,10 @@ def test_signing_in_forgets_the_users_expired_sessions(connection: Connection) -
 
 
 def _rotate(connection: Connection, session_id: str, old: str, new: str, now: datetime = SIGNED_UP) -> str | None:
-    return rotate_refresh_token(
+    rotation = rotate_refresh_token(
         connection, session_id=session_id, old_hash=old, new_hash=new, now=now, expires_at=now + timedelta(days=30)
     )
+    return None if rotation is None or rotation.is_over else rotation.user_id
 
 
 def test_a_refresh_token_is_spent_for_the_next_one(connection: Connection) -> None:
@@ -143,6 +162,20 @@ def test_a_spent_refresh_token_ends_the_session(connection: Connection) -> None:
     assert _rotate(connection, "s", "first", "of-the-thief") is None
     assert _rotate(connection, "s", "second", "third") is None
     assert _sessions(connection) == [("alice", "other", "first"), ("bob", "of-bob", "first")]
+
+
+def test_a_password_that_was_changed_meanwhile_begins_no_session(connection: Connection) -> None:
+    """When the password was changed, or the user erased, after the look at it, no session is kept."""
+    assert not _insert(connection, "alice", "s", "the hash before")
+    assert not _insert(connection, "nobody", "s", "hash-of-nobody")
+    assert _sessions(connection) == []
+
+
+def test_a_made_up_refresh_token_ends_nothing(connection: Connection) -> None:
+    """A session's id is no secret: with a token that never was one of its own it goes on."""
+    _sign_in(connection)
+    assert _rotate(connection, "s", "made up", "second") is None
+    assert _rotate(connection, "s", "first", "second") == "alice"
 
 
 def test_an_expired_session_cannot_be_refreshed(connection: Connection) -> None:

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from hypothesis import given
@@ -480,3 +480,25 @@ def test_each_command_has_the_fate_it_would_have_alone(notes_engine: Engine, kin
         assert stored == ["taken", *(note for note, kind in zip(commands, kinds, strict=True) if kind == "stored")]
 
     asyncio.run(run(notes_engine))
+
+
+async def test_commands_of_several_kinds_keep_their_order(database: Database) -> None:
+    """What is submitted later is applied later, whatever kinds of commands share a commit."""
+    applied: list[str] = []
+
+    def note(connection: Connection, commands: Sequence[str]) -> list[str | Exception]:
+        applied.extend(commands)
+        return list(commands)
+
+    def work(name: str) -> Callable[[Connection], None]:
+        return lambda _connection: applied.append(name)
+
+    async with writer_held(database):
+        futures: list[asyncio.Future[Any]] = [
+            database.writer.submit(note, "first"),
+            database.writer.run(work("second")),
+            database.writer.submit(note, "third"),
+            database.writer.run(work("fourth")),
+        ]
+    await asyncio.gather(*futures)
+    assert applied == ["first", "second", "third", "fourth"]

@@ -23,7 +23,7 @@ EXPORTED: tuple[tuple[str, Table], ...] = (
 )
 """Every table with rows of a user, and what a row of it is called in an export."""
 
-SECRET_COLUMNS = frozenset({"password_hash", "refresh_hash"})
+SECRET_COLUMNS = frozenset({"password_hash", "refresh_hash", "spent_hash"})
 
 
 _GET: Final = select(users).where(own(users))

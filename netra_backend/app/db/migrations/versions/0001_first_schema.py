@@ -26,6 +26,12 @@ def upgrade() -> None:
         sa.Column("user_id", sa.String(length=256), nullable=False),
         sa.Column("session_id", sa.String(length=256), nullable=False),
         sa.Column("refresh_hash", sa.String(length=64), nullable=False),
+        sa.Column(
+            "spent_hash",
+            sa.String(length=64),
+            nullable=True,
+            comment="of the refresh token before: who brings it again is not the user",
+        ),
         sa.Column("created_at", sa.String(length=32), nullable=False),
         sa.Column("expires_at", sa.String(length=32), nullable=False),
         sa.ForeignKeyConstraint(["user_id"], ["users.user_id"], name=op.f("fk_sessions_users"), ondelete="CASCADE"),
