@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 import orjson
@@ -15,6 +15,9 @@ from netra_backend.app.services.json_values import JsonValue
 from netra_backend.app.services.ports import Agent, Journal
 from netra_backend.app.services.refusals import StaleRunError
 from netra_backend.app.services.user_execution_context import UserExecutionContext
+
+AGENT_ERROR: Final = "agent_error"
+"""The code of an `agent_failed` whose agent raised."""
 
 
 def to_json(value: object) -> str:
@@ -110,7 +113,7 @@ class JournalEmitter:
         except StaleRunError:
             raise
         except Exception as error:
-            failed = {"code": "agent_error", "message": describe(error)}
+            failed = {"code": AGENT_ERROR, "message": describe(error)}
             await self._journal.append(emit.event(EventType.AGENT_FAILED, failed))
             raise
         return result

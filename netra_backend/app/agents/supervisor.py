@@ -13,11 +13,10 @@ from netra_backend.app.services.refusals import StaleRunError
 from netra_backend.app.services.run_state import RunStatus
 from netra_backend.app.services.user_execution_context import UserExecutionContext
 
-from .base import JournalEmitter, describe
+from .base import AGENT_ERROR, JournalEmitter, describe
 from .registry import AgentRegistry
 
 DEADLINE_EXCEEDED: Final = "deadline_exceeded"
-AGENT_ERROR: Final = "agent_error"
 
 _logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from netra_backend.app.db import system_operations
 from netra_backend.app.db.engine import Database
 from netra_backend.app.db.repositories.accounts import AccountRepository
 from netra_backend.app.realtime.connections import Connections
-from netra_backend.app.services.principal import AuthenticationError, Principal
+from netra_backend.app.services.principal import SESSION_ENDED, AuthenticationError, Principal
 from netra_backend.app.services.refusals import RefusedError
 from netra_backend.app.services.user_execution_context import UserExecutionContext
 
@@ -148,7 +148,7 @@ class Accounts:
         """Who an access token proves, if its session still holds; raises AuthenticationError."""
         principal = self._tokens.verify(token)
         if not await self.holds(principal):
-            raise AuthenticationError("the session has ended; sign in again")
+            raise AuthenticationError(SESSION_ENDED)
         return principal
 
     async def holds(self, principal: Principal) -> bool:

@@ -18,7 +18,7 @@ from netra_backend.app.db.repositories.threads import Thread, ThreadRepository
 from netra_backend.app.realtime.event_stream import Chunks, EventStream
 from netra_backend.app.realtime.messages import AgentName, ClientMessageId, IfBusyText, MessageText, Uuid, without_nul
 from netra_backend.app.services.agent_events import EventType, LogEntry
-from netra_backend.app.services.principal import AuthenticationError
+from netra_backend.app.services.principal import SESSION_ENDED, AuthenticationError
 from netra_backend.app.services.submission import IfBusy, Submission
 
 from .dependencies import ContextDep, Cursor, Limit, PathId, PrincipalDep
@@ -177,5 +177,5 @@ async def watch_events(
     stream.open((context.user_id, thread_id))
     if not await services.accounts.holds(principal):  # it may have ended before there was a stream to end
         stream.release()
-        raise AuthenticationError("the session has ended; sign in again")
+        raise AuthenticationError(SESSION_ENDED)
     return _EventStreamResponse(stream.chunks(last_event_id))

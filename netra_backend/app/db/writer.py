@@ -67,12 +67,14 @@ class GroupCommitWriter:
 
     Args:
         engine: of the connection that writes.
-        observe: told of each commit the number of its commands and the seconds it took.
+
+    Attributes:
+        observe: told of each commit the number of its commands and the seconds it took, once it is set.
     """
 
-    def __init__(self, engine: Engine, observe: Callable[[int, float], None] | None = None) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.observe = observe
+        self.observe: Callable[[int, float], None] | None = None
         self._waiting: SimpleQueue[_Pending[Any] | None] = SimpleQueue()  # None is the last
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from uuid import uuid4
 
 from netra_backend.app.services.ports import Desk
-from netra_backend.app.services.principal import AuthenticationError, Principal
+from netra_backend.app.services.principal import SESSION_ENDED, AuthenticationError, Principal
 from netra_backend.app.services.refusals import InvalidRequestError, LimitExceededError, RefusedError
 from netra_backend.app.services.submission import Accepted, IfBusy, Submission
 from netra_backend.app.services.user_execution_context import UserExecutionContext
@@ -155,7 +155,7 @@ class Connection:
         except LimitExceededError as refusal:
             raise _Closed(4429, refusal.message) from None
         if not await self._desk.holds(principal):  # it may have ended before there was a connection to close
-            raise _Closed(4401, "the session has ended; sign in again")
+            raise _Closed(4401, SESSION_ENDED)
         self._expire_with(principal)
         self._outbox.put(
             frame(
@@ -322,7 +322,7 @@ class Connection:
             raise _Closed(4403, "the socket belongs to another user; open a new one")
         self.principal = principal
         if not await self._desk.holds(principal):
-            raise _Closed(4401, "the session has ended; sign in again")
+            raise _Closed(4401, SESSION_ENDED)
         self._expire_with(principal)
         self._outbox.put(frame("auth_success", user_id=principal.user_id))
 

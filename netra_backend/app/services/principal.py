@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
+
+SESSION_ENDED: Final = "the session has ended; sign in again"
+"""Why a token that is good by itself proves nobody any more."""
 
 
 @dataclass(frozen=True, slots=True)
