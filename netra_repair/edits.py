@@ -1,0 +1,47 @@
+"""Edits of a file's bytes. Decided on the syntax tree, made as splices of the original bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from netra_repair.source import Source, Span
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Edit:
+    """One splice.
+
+    Attributes:
+        span: the bytes that go; an empty span is an insertion.
+        text: what comes in their place.
+    """
+
+    span: Span
+    text: str
+
+
+def spliced(source: Source, edits: Iterable[Edit]) -> bytes:
+    """Applies edits to a file's bytes; every byte outside the spans stays.
+
+    Args:
+        source: the file.
+        edits: in any order; equal ones count once.
+
+    Returns:
+        The new bytes, in the file's own encoding.
+
+    Raises:
+        ValueError: when two edits overlap, a span lies outside the file, or a text cannot be written in the file's
+            encoding.
+    """
+    parts: list[bytes] = []
+    done = 0
+    for edit in sorted(set(edits)):
+        if not done <= edit.span.start <= edit.span.end <= len(source.data):
+            raise ValueError(
+                f"{source.path}: an edit at bytes {edit.span.start}–{edit.span.end} overlaps another or the end"
+            )
+        parts += [source.data[done : edit.span.start], edit.text.encode(source.encoding)]
+        done = edit.span.end
+    return b"".join([*parts, source.data[done:]])

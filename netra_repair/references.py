@@ -1,0 +1,102 @@
+"""A place in the code that names an attribute, as the syntax tree shows it. Says nothing about types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from netra_repair.source import Position, Span
+
+
+class Use(StrEnum):
+    """What the code does with the attribute."""
+
+    CALL = "call"
+    REFERENCE = "reference"
+    DECORATOR = "decorator"
+    ASSIGNMENT = "assignment"
+    DELETION = "deletion"
+    IMPORT = "import"
+    STRING = "string"
+
+
+class Star(StrEnum):
+    """How an argument is spread."""
+
+    NONE = ""
+    SEQUENCE = "*"
+    MAPPING = "**"
+
+
+class Guard(StrEnum):
+    """Why the code around expects that the attribute may be absent. Such a reference is never rewritten."""
+
+    HASATTR = "inside `if hasattr(…)` for this name"
+    GETATTR_DEFAULT = "`getattr` with a default for this name"
+    EXCEPT = "inside `try` … `except AttributeError`"
+    SUPPRESS = "inside `contextlib.suppress(AttributeError)`"
+    RAISES = "inside `pytest.raises(AttributeError)` or `assertRaises(AttributeError)`: a test that asserts absence"
+    ASSERTS_ABSENCE = "the code asserts that the attribute is absent"
+    VERSION = "inside a branch for another version or platform"
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One argument of a call.
+
+    Attributes:
+        span: the whole argument: stars, keyword, equals sign, value and the value's own parentheses; no comma, no
+            comment.
+        keyword: its keyword, else None.
+        keyword_span: where the keyword stands, else None.
+        star: whether and how it is spread.
+        name: the value when it is a plain name or the last part of a dotted name (`user_id`, `self.user_id`), else
+            None:
+            what the caller calls the value.
+        pure: whether evaluating the value can have no side effect and cannot depend on order (names, constants,
+            f-strings and
+            displays of such).
+    """
+
+    span: Span
+    keyword: str | None
+    keyword_span: Span | None
+    star: Star
+    name: str | None
+    pure: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A place that names an attribute.
+
+    Attributes:
+        path: the file, relative to the project's root.
+        attribute: the name, as it is spelled there.
+        name: where the attribute's name stands: the span an edit replaces. The place all engines agree on is its end.
+        position: of the name's first character.
+        receiver: what stands left of the dot, without the dot: the span a type server is asked about; None for an
+            import or a string.
+        expression: receiver, dot and name.
+        use: what the code does with it.
+        awaited: whether the call is awaited right there.
+        arguments: of the call, in order; None when it is not called there.
+        call: the whole call with its parentheses; None when it is not called there.
+        guard: why it may be absent by intent, else None.
+        scope: the enclosing functions and classes with dots, "TestLogin.test_ok"; "" at module level.
+        in_string: whether the place is inside an f-string's braces or a quoted annotation.
+    """
+
+    path: str
+    attribute: str
+    name: Span
+    position: Position
+    receiver: Span | None
+    expression: Span
+    use: Use
+    awaited: bool = False
+    arguments: tuple[Argument, ...] | None = None
+    call: Span | None = None
+    guard: Guard | None = None
+    scope: str = ""
+    in_string: bool = False

@@ -1,0 +1,186 @@
+"""A file's bytes and text, and the one place where positions are converted.
+
+Engines count in four ways: lines and columns of code points from 1, UTF-16 units from 0, UTF-8 bytes from 0, and
+offsets into the text.
+Here a place is a byte offset into the file as it lies on disk, which is what an edit needs; everything else is
+converted from and to that.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import io
+import re
+import tokenize
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+# What Python's tokenizer takes for the end of a line. Not str.splitlines(), which also breaks at form feeds and U+2028.
+_NEWLINE = re.compile(r"\r\n|\r|\n")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """A place as people and engines say it.
+
+    Attributes:
+        line: from 1.
+        column: from 1, in code points.
+    """
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """A range of bytes of a file as it lies on disk.
+
+    Attributes:
+        start: offset of the first byte, from 0.
+        end: offset after the last byte.
+    """
+
+    start: int
+    end: int
+
+
+class UnreadableSource(Exception):
+    """Raised when a file cannot be decoded as Python source.
+
+    Args:
+        path: the file, relative to the project.
+        reason: why, in words for the report.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Source:
+    """A Python file as it was read.
+
+    Attributes:
+        path: relative to the project's root, with forward slashes.
+        data: the bytes on disk.
+        encoding: the codec its BOM or its coding cookie names, else utf-8; without the "-sig".
+        text: the decoded bytes without the BOM, line endings untouched.
+    """
+
+    path: str
+    data: bytes = field(repr=False)
+    encoding: str
+    text: str = field(repr=False)
+
+    @classmethod
+    def read(cls, root: Path, path: str) -> Source:
+        """Reads a file.
+
+        Args:
+            root: the project's root.
+            path: the file, relative to it.
+
+        Returns:
+            The source.
+
+        Raises:
+            UnreadableSource: when it cannot be read or decoded.
+        """
+        try:
+            data = (root / path).read_bytes()
+        except OSError as error:
+            raise UnreadableSource(path, f"cannot be read: {error.strerror}") from error
+        return cls.of(path, data)
+
+    @classmethod
+    def of(cls, path: str, data: bytes) -> Source:
+        """Decodes a file's bytes the way Python does (PEP 263).
+
+        Args:
+            path: relative to the project's root, for messages.
+            data: the file's bytes.
+
+        Returns:
+            The source.
+
+        Raises:
+            UnreadableSource: when the declared codec is unknown, or the bytes are not of it.
+        """
+        try:
+            declared, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+            encoding = "utf-8" if declared == "utf-8-sig" else declared
+            text = data.removeprefix(codecs.BOM_UTF8).decode(encoding)
+        except (SyntaxError, UnicodeDecodeError, LookupError) as error:
+            raise UnreadableSource(path, f"cannot be decoded: {error}") from error
+        return cls(path, data, encoding, text)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the bytes, in hexadecimal."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    def slice(self, span: Span) -> str:
+        """The text of a span."""
+        return self.data[span.start : span.end].decode(self.encoding)
+
+    def offset(self, position: Position) -> int:
+        """The byte offset of a position; ValueError where the file has no such line or column."""
+        return self.offset_of_index(self._index(position.line, position.column - 1))
+
+    def position(self, offset: int) -> Position:
+        """The position of a byte offset that lies between two characters."""
+        index = self.index_of_offset(offset)
+        line = bisect_right(self._lines, index)
+        return Position(line, index - self._lines[line - 1] + 1)
+
+    def utf16(self, offset: int) -> tuple[int, int]:
+        """Line and character, both from 0, in UTF-16 units: what the language server protocol counts in."""
+        at = self.position(offset)
+        start = self._lines[at.line - 1]
+        return at.line - 1, len(self.text[start : start + at.column - 1].encode("utf-16-le", "surrogatepass")) // 2
+
+    def offset_of_utf8(self, line: int, column: int) -> int:
+        """The byte offset of a line from 1 and a column from 0 in UTF-8 bytes: what `ast` and tracebacks count in."""
+        start = self._index(line, 0)
+        until = self._lines[line] if line < len(self._lines) else len(self.text)
+        before = self.text[start:until].encode("utf-8", "surrogatepass")[:column].decode("utf-8", "surrogatepass")
+        return self.offset_of_index(start + len(before))
+
+    def offset_of_index(self, index: int) -> int:
+        """The byte offset of a character, counted from 0 in `text`."""
+        if self._fixed_width:
+            return self._bom + index
+        return self._bom + len(self.text[:index].encode(self.encoding))
+
+    def index_of_offset(self, offset: int) -> int:
+        """The character, counted from 0 in `text`, at a byte offset."""
+        if self._fixed_width:
+            return offset - self._bom
+        return len(self.data[self._bom : offset].decode(self.encoding))
+
+    def _index(self, line: int, column: int) -> int:
+        if not 1 <= line <= len(self._lines):
+            raise ValueError(f"{self.path} has {len(self._lines)} lines, not {line}")
+        index = self._lines[line - 1] + column
+        if not self._lines[line - 1] <= index <= len(self.text):
+            raise ValueError(f"{self.path}:{line} has no column {column + 1}")
+        return index
+
+    @cached_property
+    def _bom(self) -> int:
+        return len(codecs.BOM_UTF8) if self.data.startswith(codecs.BOM_UTF8) else 0
+
+    @cached_property
+    def _fixed_width(self) -> bool:
+        return len(self.text) == len(self.data) - self._bom
+
+    @cached_property
+    def _lines(self) -> list[int]:
+        """Where each line starts, in characters."""
+        return [0, *(newline.end() for newline in _NEWLINE.finditer(self.text))]
