@@ -30,6 +30,9 @@ COMMANDS = {
     "golden-path": _Command(
         "netra_golden_path.cli", "main", "golden-path", "prove that many users at once get right, private answers"
     ),
+    "repair": _Command(
+        "netra_repair.cli", "main", "repair", "find calls that mean nothing, and repair them with proof"
+    ),
 }
 COULD_NOT_RUN = 2
 

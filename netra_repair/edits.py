@@ -32,16 +32,17 @@ def spliced(source: Source, edits: Iterable[Edit]) -> bytes:
         The new bytes, in the file's own encoding.
 
     Raises:
-        ValueError: when two edits overlap, a span lies outside the file, or a text cannot be written in the file's
-            encoding.
+        ValueError: when two edits overlap or insert at the same place, a span lies outside the file, or a text cannot
+            be written in the file's encoding.
     """
     parts: list[bytes] = []
     done = 0
+    inserted: int | None = None
     for edit in sorted(set(edits)):
-        if not done <= edit.span.start <= edit.span.end <= len(source.data):
-            raise ValueError(
-                f"{source.path}: an edit at bytes {edit.span.start}–{edit.span.end} overlaps another or the end"
-            )
-        parts += [source.data[done : edit.span.start], edit.text.encode(source.encoding)]
-        done = edit.span.end
+        start, end = edit.span.start, edit.span.end
+        if not done <= start <= end <= len(source.data) or inserted == end:
+            raise ValueError(f"{source.path}: an edit at bytes {start}–{end} overlaps another or the end")
+        parts += [source.data[done:start], edit.text.encode(source.encoding)]
+        done = end
+        inserted = start if start == end else None
     return b"".join([*parts, source.data[done:]])

@@ -36,6 +36,10 @@ class JournalError(RepairError):
     """Raised when a run cannot be undone or resumed safely, because a file has changed since."""
 
 
+class WriteError(RepairError):
+    """Raised when the disk refuses a change; every file is as it was before, unless the message says otherwise."""
+
+
 class TestRunError(RepairError):
     """Raised when the project's tests cannot be run at all: no pytest, no tests, nothing collected."""
 

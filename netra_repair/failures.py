@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from netra_repair.diagnostics import CauseKind
 from netra_repair.owners import Access
+from netra_repair.recorder.selection import Selection
 from netra_repair.source import Position
 
 
@@ -70,6 +72,7 @@ class CaseResult:
         collected: False for a file that could not be collected.
         raised: what was raised on the way, outermost first, also under a skip or an expected failure.
         seconds: how long it took.
+        reason: class and text of the exception that ended it, cut to 300 characters; "" when none did.
     """
 
     test: str
@@ -77,6 +80,17 @@ class CaseResult:
     collected: bool
     raised: tuple[Raised, ...]
     seconds: float
+    reason: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether pytest counts it against the run."""
+        return self.outcome in (Outcome.FAILED, Outcome.ERROR)
+
+    @property
+    def broken(self) -> bool:
+        """Whether it failed, or was skipped or expected to fail while something undefined was raised."""
+        return self.failed or (bool(self.raised) and self.outcome is not Outcome.PASSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +98,17 @@ class SuiteResult:
     """One run of the tests.
 
     Attributes:
-        cases: by node id.
+        cases: by node id, in the order they ran.
         exit_code: pytest's; 5 when nothing was collected; negative for a signal.
         seconds: wall time.
         foreign: project modules that were imported from another folder than the one the tests ran in, so that nothing
             is proven.
         output: the end of what pytest printed, for messages.
+        interrupted: why the run ended before its last test, naming what ran; None when it came to its end. The tests
+            that did not run are not among the cases.
+        executed: of the watched lines, file and line of those that ran in a test or fixture that passed, or in an
+            import; None when none were watched, or another tracer was in the way.
+        notes: faults of the recorder itself, for the report.
     """
 
     cases: dict[str, CaseResult]
@@ -97,3 +116,18 @@ class SuiteResult:
     seconds: float
     foreign: tuple[str, ...]
     output: str
+    interrupted: str | None = None
+    executed: frozenset[tuple[str, int]] | None = None
+    notes: tuple[str, ...] = ()
+
+    def only(self, tests: Collection[str]) -> SuiteResult:
+        """The run as if some tests had been asked for: the baseline of a run of those.
+
+        Args:
+            tests: what `Suite.run` takes: node ids, or files, folders and classes for all of theirs.
+
+        Returns:
+            The run with their cases only.
+        """
+        selection = Selection(tests)
+        return replace(self, cases={test: case for test, case in self.cases.items() if test in selection})

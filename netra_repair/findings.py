@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from netra_repair.causes import RootCause
 from netra_repair.diagnostics import Blind
 from netra_repair.failures import SuiteResult
+from netra_repair.plan import RefusedSite
 from netra_repair.refusals import Refusal
 
 
@@ -40,6 +41,8 @@ class Findings:
         unexplained: node ids of failing tests that no cause explains.
         warnings: what the reader must know before trusting the rest.
         seconds: wall time of the scan, by step ("checker", "receivers", "tests", …).
+        set_aside: places that the engine marked and that are no cause, with reasons: the code around expects the absence,
+            only some types of a union lack the attribute, the owner's attributes cannot be known. Not findings; counted.
     """
 
     root: str
@@ -54,3 +57,4 @@ class Findings:
     unexplained: tuple[str, ...]
     warnings: tuple[str, ...]
     seconds: tuple[tuple[str, float], ...]
+    set_aside: tuple[RefusedSite, ...] = ()

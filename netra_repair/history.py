@@ -27,6 +27,8 @@ class Past:
         commit: the commit that removed or renamed it, abbreviated; else None.
         renamed_to: the name that its body went to in that commit; else None.
         signature: what it took when it was last there; else None.
+        renamed_parameters: parameters that got another name when it was renamed or changed, old and new.
+        beside: the names that stood beside it when it was last there: none of them is what it was renamed to.
     """
 
     verdict: Verdict
@@ -34,3 +36,5 @@ class Past:
     commit: str | None = None
     renamed_to: str | None = None
     signature: Signature | None = None
+    renamed_parameters: tuple[tuple[str, str], ...] = ()
+    beside: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import PurePath
 
 
 class OwnerKind(StrEnum):
@@ -20,7 +21,8 @@ class Owner:
     Attributes:
         name: fully qualified, "pkg.ctx.Ctx" or "pkg.ctx".
         kind: class or module.
-        file: where it is defined: relative to the project's root when inside, else absolute.
+        file: where it is defined: relative to the project's root when inside, else absolute, also when the environment
+            lies in the project's folder; "<builtins>" for what has no source.
         line: of the class statement, from 1; 1 for a module.
     """
 
@@ -33,6 +35,11 @@ class Owner:
     def short_name(self) -> str:
         """The last part of the name."""
         return self.name.rpartition(".")[2]
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether it is defined in the project itself."""
+        return not PurePath(self.file).is_absolute() and not self.file.startswith("<")
 
 
 class Access(StrEnum):
@@ -123,6 +130,10 @@ class Member:
         signature: what a call takes; None when it is not callable or cannot be told.
         deprecated: the text of its PEP 702 `@deprecated`, else None.
         line: of its definition, from 1, in `owner.file`.
+        instance_only: whether only instances have it: set by a method, or annotated in the class without a value.
+        summary: the first line of its docstring; "" without one.
+        replaces: names that its docstring says it took the place of.
+        note: why its signature cannot be told though it may be called; "" when it can, or is none.
     """
 
     name: str
@@ -132,6 +143,10 @@ class Member:
     signature: Signature | None
     deprecated: str | None
     line: int
+    instance_only: bool = False
+    summary: str = ""
+    replaces: tuple[str, ...] = ()
+    note: str = ""
 
     @property
     def qualified_name(self) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
 
 from netra_repair.candidates import Candidate
 from netra_repair.causes import Site
+from netra_repair.diagnostics import CauseKind
 from netra_repair.edits import Edit
 from netra_repair.refusals import Refusal
 
@@ -21,7 +23,8 @@ class SiteEdit:
         replacement: the name that comes in; for a site that does not fit the best candidate its own second one.
         edits: the splices: the name, and keywords of arguments.
         before: the source text of the call (or reference) as it is.
-        after: as it will be.
+        after: as it will be by these edits alone: another site inside the same call has its own.
+        note: what the proof does not reach, for the report; "" when it reaches everything.
     """
 
     site: Site
@@ -29,6 +32,7 @@ class SiteEdit:
     edits: tuple[Edit, ...]
     before: str
     after: str
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ class Plan:
         candidate: the evidence for it; None when a person named it (`--to`) and it is not among the candidates.
         files: in order of path.
         refused: in order of path and position.
+        kind: what does not fit at the cause's sites.
     """
 
     cause: str
@@ -78,3 +83,25 @@ class Plan:
     candidate: Candidate | None
     files: tuple[FilePlan, ...]
     refused: tuple[RefusedSite, ...]
+    kind: CauseKind = CauseKind.MISSING_ATTRIBUTE
+
+    def only(self, paths: Collection[str]) -> Plan:
+        """The plan for some of its files."""
+        return replace(self, files=tuple(file for file in self.files if file.path in paths))
+
+    def where(self, keep: Callable[[SiteEdit], bool]) -> Plan:
+        """The plan for some of its sites.
+
+        Args:
+            keep: tells which.
+
+        Returns:
+            The plan without the others, and without files that have none left.
+        """
+        files = (replace(file, sites=tuple(filter(keep, file.sites))) for file in self.files)
+        return replace(self, files=tuple(file for file in files if file.sites))
+
+
+def in_order(refused: Iterable[RefusedSite]) -> tuple[RefusedSite, ...]:
+    """Refused sites by path and position."""
+    return tuple(sorted(refused, key=lambda one: (one.site.reference.path, one.site.reference.position)))

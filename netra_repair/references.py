@@ -36,6 +36,7 @@ class Guard(StrEnum):
     EXCEPT = "inside `try` … `except AttributeError`"
     SUPPRESS = "inside `contextlib.suppress(AttributeError)`"
     RAISES = "inside `pytest.raises(AttributeError)` or `assertRaises(AttributeError)`: a test that asserts absence"
+    CREATED = "created right there, by `setattr`, `create=True` or `raising=False`"
     ASSERTS_ABSENCE = "the code asserts that the attribute is absent"
     VERSION = "inside a branch for another version or platform"
 
@@ -50,12 +51,12 @@ class Argument:
         keyword: its keyword, else None.
         keyword_span: where the keyword stands, else None.
         star: whether and how it is spread.
-        name: the value when it is a plain name or the last part of a dotted name (`user_id`, `self.user_id`), else
-            None:
-            what the caller calls the value.
+        name: what the caller calls the value: a plain name, or the last part of a dotted one (`user_id`,
+            `self.user_id`); else None.
         pure: whether evaluating the value can have no side effect and cannot depend on order (names, constants,
-            f-strings and
-            displays of such).
+            f-strings and displays of such).
+        bare: whether the value needs parentheses before a keyword can be put in front of it: a generator without any,
+            or `a := 1`.
     """
 
     span: Span
@@ -64,6 +65,7 @@ class Argument:
     star: Star
     name: str | None
     pure: bool
+    bare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +77,17 @@ class Reference:
         attribute: the name, as it is spelled there.
         name: where the attribute's name stands: the span an edit replaces. The place all engines agree on is its end.
         position: of the name's first character.
-        receiver: what stands left of the dot, without the dot: the span a type server is asked about; None for an
-            import or a string.
-        expression: receiver, dot and name.
+        receiver: what stands left of the dot, without the dot and without parentheses around it: the span a type
+            server is asked about. For an import the module's name; for a string the object it is looked up on, and
+            None where only the string says what that is.
+        expression: receiver, dot and name; for an import the name, for a string the whole literal.
         use: what the code does with it.
         awaited: whether the call is awaited right there.
         arguments: of the call, in order; None when it is not called there.
         call: the whole call with its parentheses; None when it is not called there.
         guard: why it may be absent by intent, else None.
         scope: the enclosing functions and classes with dots, "TestLogin.test_ok"; "" at module level.
-        in_string: whether the place is inside an f-string's braces or a quoted annotation.
+        in_string: whether the place is inside an f-string's braces.
     """
 
     path: str

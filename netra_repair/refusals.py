@@ -39,6 +39,8 @@ class Reason(StrEnum):
     READ_ONLY = "read-only"
     SYNTAX_ERROR = "syntax-error"
     UNREADABLE = "unreadable"
+    UNENCODABLE = "unencodable"
+    NOT_PROVEN = "not-proven"
     # What the tests said.
     REGRESSED = "regressed"
     STILL_FAILS = "still-fails"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from netra_repair.causes import RootCause
 from netra_repair.findings import Findings
 from netra_repair.plan import Plan, RefusedSite
 
@@ -71,6 +72,8 @@ class Repair:
         diff: the unified diff of everything that was kept.
         run: the id for `netra repair undo`; None when nothing was written to the project.
         seconds: wall time.
+        later: causes that came to light only after others were repaired, worked on or not; no key of the scan's is
+            among them.
     """
 
     findings: Findings
@@ -81,3 +84,4 @@ class Repair:
     diff: str
     run: str | None
     seconds: float
+    later: tuple[RootCause, ...] = ()

@@ -16,10 +16,12 @@ import tokenize
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 # What Python's tokenizer takes for the end of a line. Not str.splitlines(), which also breaks at form feeds and U+2028.
 _NEWLINE = re.compile(r"\r\n|\r|\n")
+_BLOCK = 1_024
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -116,9 +118,12 @@ class Source:
             declared, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
             encoding = "utf-8" if declared == "utf-8-sig" else declared
             text = data.removeprefix(codecs.BOM_UTF8).decode(encoding)
-        except (SyntaxError, UnicodeDecodeError, LookupError) as error:
+        except (SyntaxError, UnicodeError, LookupError) as error:
             raise UnreadableSource(path, f"cannot be decoded: {error}") from error
-        return cls(path, data, encoding, text)
+        source = cls(path, data, encoding, text)
+        if not source._can_be_cut():
+            raise UnreadableSource(path, f"is in {encoding}, whose bytes cannot be told character by character")
+        return source
 
     @property
     def digest(self) -> str:
@@ -129,12 +134,16 @@ class Source:
         """The text of a span."""
         return self.data[span.start : span.end].decode(self.encoding)
 
+    def span(self, start: int, end: int) -> Span:
+        """The span of the characters from `start` up to `end`, both counted from 0 in `text`."""
+        return Span(self.offset_of_index(start), self.offset_of_index(end))
+
     def offset(self, position: Position) -> int:
         """The byte offset of a position; ValueError where the file has no such line or column."""
         return self.offset_of_index(self._index(position.line, position.column - 1))
 
     def position(self, offset: int) -> Position:
-        """The position of a byte offset that lies between two characters."""
+        """The position of a byte offset; ValueError where it is not between two characters of the file."""
         index = self.index_of_offset(offset)
         line = bisect_right(self._lines, index)
         return Position(line, index - self._lines[line - 1] + 1)
@@ -146,31 +155,60 @@ class Source:
         return at.line - 1, len(self.text[start : start + at.column - 1].encode("utf-16-le", "surrogatepass")) // 2
 
     def offset_of_utf8(self, line: int, column: int) -> int:
-        """The byte offset of a line from 1 and a column from 0 in UTF-8 bytes: what `ast` and tracebacks count in."""
+        """The byte offset of a line from 1 and a column from 0 in UTF-8 bytes: what `ast` and tracebacks count in.
+
+        ValueError where the file has no such line, or the column is not between two characters of it.
+        """
         start = self._index(line, 0)
         until = self._lines[line] if line < len(self._lines) else len(self.text)
-        before = self.text[start:until].encode("utf-8", "surrogatepass")[:column].decode("utf-8", "surrogatepass")
-        return self.offset_of_index(start + len(before))
+        encoded = self.text[start:until].encode("utf-8", "surrogatepass")
+        if not 0 <= column <= len(encoded):
+            raise ValueError(f"{self.path}:{line} has {len(encoded)} bytes, not {column}")
+        return self.offset_of_index(start + len(encoded[:column].decode("utf-8", "surrogatepass")))
 
     def offset_of_index(self, index: int) -> int:
-        """The byte offset of a character, counted from 0 in `text`."""
+        """The byte offset of a character, counted from 0 in `text`; ValueError outside of it."""
+        if not 0 <= index <= len(self.text):
+            raise ValueError(f"{self.path} has {len(self.text)} characters, not {index}")
         if self._fixed_width:
             return self._bom + index
-        return self._bom + len(self.text[:index].encode(self.encoding))
+        block = index // _BLOCK
+        return self._blocks[block] + len(self.text[block * _BLOCK : index].encode(self.encoding))
 
     def index_of_offset(self, offset: int) -> int:
-        """The character, counted from 0 in `text`, at a byte offset."""
+        """The character, counted from 0 in `text`, at a byte offset; ValueError inside a character or the BOM."""
+        if not self._bom <= offset <= len(self.data):
+            raise ValueError(f"{self.path} has no text at byte {offset}")
         if self._fixed_width:
             return offset - self._bom
-        return len(self.data[self._bom : offset].decode(self.encoding))
+        block = bisect_right(self._blocks, offset) - 1
+        return block * _BLOCK + len(self.data[self._blocks[block] : offset].decode(self.encoding))
 
     def _index(self, line: int, column: int) -> int:
         if not 1 <= line <= len(self._lines):
             raise ValueError(f"{self.path} has {len(self._lines)} lines, not {line}")
-        index = self._lines[line - 1] + column
-        if not self._lines[line - 1] <= index <= len(self.text):
+        start = self._lines[line - 1]
+        until = self._lines[line] if line < len(self._lines) else len(self.text)
+        if not start <= start + column <= until:
             raise ValueError(f"{self.path}:{line} has no column {column + 1}")
-        return index
+        return start + column
+
+    def _can_be_cut(self) -> bool:
+        """Whether every block of characters has bytes of its own: those that the codec would write for it.
+
+        Not so where a codec has several ways to write a character (ISO-2022, UTF-7, `unicode_escape`), and the file
+        uses another one.
+        """
+        if self._fixed_width or self.encoding == "utf-8":
+            return True
+        try:
+            return all(
+                len(text.encode(self.encoding)) == end - start and self.data[start:end].decode(self.encoding) == text
+                for block, (start, end) in enumerate(pairwise([*self._blocks, len(self.data)]))
+                for text in [self.text[block * _BLOCK : (block + 1) * _BLOCK]]
+            )
+        except UnicodeError:
+            return False
 
     @cached_property
     def _bom(self) -> int:
@@ -179,6 +217,13 @@ class Source:
     @cached_property
     def _fixed_width(self) -> bool:
         return len(self.text) == len(self.data) - self._bom
+
+    @cached_property
+    def _blocks(self) -> list[int]:
+        """Where each block of characters starts, in bytes: so that a conversion looks at one block, not at the file."""
+        full = range(0, len(self.text) - _BLOCK + 1, _BLOCK)
+        sizes = (len(self.text[start : start + _BLOCK].encode(self.encoding)) for start in full)
+        return list(accumulate(sizes, initial=self._bom))
 
     @cached_property
     def _lines(self) -> list[int]:

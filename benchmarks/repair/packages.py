@@ -1,0 +1,298 @@
+"""The real packages of the benchmark: which release, which tests, which half, and how they get onto the disk.
+
+A package is taken as a source distribution by pip, checked against the hash published here, and unpacked in the user's
+cache folder. Its tests run from that tree in an environment that holds their dependencies and never the package itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+# Outside of any project: pytest and the tool look for configuration in the folders above.
+CACHE = Path.home() / ".cache" / "netra-repair-benchmark"
+PYTEST = ("iniconfig==2.3.1", "packaging==26.3", "pluggy==1.7.0", "pygments==2.21.0", "pytest==9.2.0")
+# The same switches in every run that the benchmark makes itself.
+PYTEST_OPTIONS = ("-q", "-p", "no:cacheprovider", "--tb=no", "-W", "ignore")
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One release with its tests.
+
+    Attributes:
+        name: as pip knows it.
+        version: the release.
+        sha256: of its source distribution.
+        source: the folder, relative to the unpacked tree, that is put on the import path.
+        top: the folder of the package itself: what drifts.
+        tests: what pytest is given.
+        left_out: test files that are not run: servers, networks, minutes, or the package's own installed metadata.
+        requirements: what the tests need besides pytest, pinned.
+    """
+
+    name: str
+    version: str
+    sha256: str
+    source: str
+    top: str
+    tests: tuple[str, ...] = ("tests",)
+    left_out: tuple[str, ...] = ()
+    requirements: tuple[str, ...] = ()
+
+    @property
+    def held_out(self) -> bool:
+        """Whether it may be looked at only in the end: the second half by the hash of the names."""
+        ranked = sorted((package.name for package in PACKAGES), key=_digest)
+        return ranked.index(self.name) >= len(ranked) // 2
+
+    @property
+    def tree(self) -> Path:
+        """Where it is unpacked."""
+        return CACHE / "trees" / self.name
+
+    @property
+    def environment(self) -> Path:
+        """Its virtual environment."""
+        return CACHE / "environments" / self.name
+
+    @property
+    def python(self) -> Path:
+        """The interpreter its tests run with."""
+        return self.environment / "bin" / "python"
+
+
+TRIO = (
+    "attrs==26.1.0",
+    "idna==3.20",
+    "outcome==1.3.0.post0",
+    "sniffio==1.3.1",
+    "sortedcontainers==2.4.0",
+    "trio==0.35.0",
+)
+
+PACKAGES = (
+    Package(
+        "boltons",
+        "26.2.0",
+        "d39cfd15c1a1c3bd4d705c82252fa9edb8e4f5e8cc039f8e39afac7b1b47e92c",
+        source=".",
+        top="boltons",
+    ),
+    Package(
+        "click",
+        "8.5.1",
+        "9bbfada76703fd1d784b83eea012e3e8c6a001a876543ef104fa56aaaeb072b4",
+        source="src",
+        top="src/click",
+        left_out=(
+            "tests/test_deprecations.py",
+            "tests/test_imports.py",
+            "tests/test_stream_lifecycle.py",
+            "tests/test_termui.py",
+        ),
+    ),
+    Package(
+        "dnspython",
+        "2.9.2",
+        "8d4d39a513e649d634004ce4d39ade2352efcea472a0247535a5c2d18a9d7ba9",
+        source=".",
+        top="dns",
+        left_out=(
+            "tests/test_async.py",
+            "tests/test_ddr.py",
+            "tests/test_doh.py",
+            "tests/test_doq.py",
+            "tests/test_query.py",
+            "tests/test_resolution.py",
+            "tests/test_resolver.py",
+            "tests/test_resolver_override.py",
+            "tests/test_tls_util.py",
+            "tests/test_tsig_doh_doq.py",
+        ),
+        requirements=("cffi==2.1.1", "cryptography==50.0.2", "idna==3.20", "pycparser==3.12"),
+    ),
+    Package(
+        "h11",
+        "0.16.0",
+        "4e35b956cf45792e4caa5885e69fba00bdbc6ffafbfa020300e549b208ee5ff1",
+        source=".",
+        top="h11",
+        tests=("h11/tests",),
+        left_out=("h11/tests/test_against_stdlib_http.py",),
+    ),
+    Package(
+        "jinja2",
+        "3.1.6",
+        "0137fb05990d35f1275a587e9aee6d56da821fc83491a0fb838183be43f66d6d",
+        source="src",
+        top="src/jinja2",
+        requirements=("markupsafe==3.0.4", *TRIO),
+    ),
+    Package(
+        "markdown-it-py",
+        "4.3.0",
+        "91a58fa5b72c71a40cf7177250fd767480d7a2bb3ac426ccfb76fb90305fdaaa",
+        source=".",
+        top="markdown_it",
+        requirements=(
+            "linkify-it-py==2.2.0",
+            "mdurl==0.1.2",
+            "pytest-datadir==1.9.0",
+            "pytest-regressions==2.11.0",
+            "pyyaml==6.0.3",
+            "uc-micro-py==2.0.0",
+        ),
+    ),
+    Package(
+        "marshmallow",
+        "4.4.0",
+        "9e6ffa8511012ca89732324c1c253efd7b4d35632dcbdf80aa793fe01804af3e",
+        source="src",
+        top="src/marshmallow",
+        requirements=("simplejson==4.3.0",),
+    ),
+    Package(
+        "mistune",
+        "3.4.0",
+        "2eaf7952af928ca8d33b779762effc1da517b62c6ad85ec8ca957e3b07b9782a",
+        source="src",
+        top="src/mistune",
+        left_out=("tests/test_security_inline.py",),
+    ),
+    Package(
+        "sqlparse",
+        "0.6.1",
+        "ca722573f848ff2d30e40ea30f53a104b7dea7635ea9285891263eb2c58fb6e7",
+        source=".",
+        top="sqlparse",
+        left_out=("tests/test_dos_prevention.py",),
+    ),
+    Package(
+        "tomlkit",
+        "0.15.2",
+        "83e32755ba1d20d9340bd069ee97e9f6232ba2346b63ffcba425de01f7e327a6",
+        source=".",
+        top="tomlkit",
+        requirements=("pyyaml==6.0.3",),
+    ),
+    Package(
+        "werkzeug",
+        "3.1.9",
+        "55ca7c70a75689be937aa27f8ff4b018f06ff4838fc73045560bf0f5a1291060",
+        source="src",
+        top="src/werkzeug",
+        left_out=(
+            "tests/middleware/test_http_proxy.py",
+            "tests/test_debug.py",
+            "tests/test_security.py",
+            "tests/test_serving.py",
+        ),
+        requirements=(
+            "cffi==2.1.1",
+            "cryptography==50.0.2",
+            "ephemeral-port-reserve==1.1.4",
+            "markupsafe==3.0.4",
+            "pycparser==3.12",
+            "pytest-timeout==2.4.0",
+            "watchdog==7.1.0",
+        ),
+    ),
+    Package(
+        "wsproto",
+        "1.3.2",
+        "b86885dcf294e15204919950f666e06ffc6c7c114ca900b060d6e16293528294",
+        source="src",
+        top="src/wsproto",
+        requirements=("h11==0.16.0",),
+    ),
+)
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def chosen(names: list[str] | None, held_out: bool) -> tuple[Package, ...]:
+    """The packages a command is about.
+
+    Args:
+        names: those a person named; None for all of one half.
+        held_out: which half, when none is named.
+
+    Raises:
+        KeyError: when a name is not one of the benchmark's.
+    """
+    if names is None:
+        return tuple(package for package in PACKAGES if package.held_out == held_out)
+    known = {package.name: package for package in PACKAGES}
+    return tuple(known[name] for name in names)
+
+
+def prepare(package: Package) -> None:
+    """Puts the unpacked tree and the environment of a package onto the disk; what is there already is kept."""
+    if not package.tree.exists():
+        _unpack(_fetched(package), package.tree)
+    if not (package.environment / "ready").exists():
+        _make_environment(package)
+
+
+def run_environment(package: Package, root: Path) -> dict[str, str]:
+    """The process environment in which the tests of a copy of the tree run."""
+    kept = {key: os.environ[key] for key in ("HOME", "LANG", "LC_ALL", "TMPDIR") if key in os.environ}
+    return {
+        **kept,
+        "PATH": f"{package.environment / 'bin'}:/usr/local/bin:/usr/bin:/bin",
+        "PYTHONPATH": str(root / package.source),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONHASHSEED": "0",
+    }
+
+
+def _fetched(package: Package) -> Path:
+    """The source distribution on disk, with the published hash."""
+    folder = CACHE / "sdists" / package.name
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        wanted = folder / "wanted.txt"
+        wanted.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n")
+        # Only this package as source: what its build back end needs may come as a wheel.
+        _pip(
+            Path(sys.executable),
+            ["download", "--no-deps", "--no-binary", package.name, "-r", str(wanted), "-d", str(folder)],
+        )
+    (archive,) = folder.glob("*.tar.gz")
+    if hashlib.sha256(archive.read_bytes()).hexdigest() != package.sha256:
+        raise RuntimeError(f"{archive} is not the release that the benchmark was made for; remove its folder")
+    return archive
+
+
+def _unpack(archive: Path, tree: Path) -> None:
+    """The archive's one folder becomes the tree, all at once."""
+    partial = tree.with_name(f"{tree.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    with tarfile.open(archive) as members:
+        members.extractall(partial, filter="data")
+    (inner,) = partial.iterdir()
+    inner.rename(tree)
+    partial.rmdir()
+
+
+def _make_environment(package: Package) -> None:
+    """A virtual environment with pytest and what the tests need."""
+    shutil.rmtree(package.environment, ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "venv", str(package.environment)], check=True)
+    _pip(package.python, ["install", *PYTEST, *package.requirements])
+    (package.environment / "ready").touch()
+
+
+def _pip(python: Path, arguments: list[str]) -> None:
+    """pip as it is configured, quietly."""
+    command = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
+    subprocess.run(command, check=True)

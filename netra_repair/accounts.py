@@ -1,0 +1,146 @@
+"""The account of one cause while it is being repaired: what was kept, what was taken back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from netra_repair.causes import RootCause, Site
+from netra_repair.comparing import followed
+from netra_repair.edits import Edit, spliced
+from netra_repair.failures import SuiteResult
+from netra_repair.plan import FilePlan, Plan, RefusedSite, in_order
+from netra_repair.rebasing import rebased
+from netra_repair.refusals import Refusal
+from netra_repair.repair import CauseRepair, Comparison
+from netra_repair.source import Source
+
+# File, line, attribute: an edit moves what stands behind it on its line, but never a line.
+Place = tuple[str, int, str]
+
+
+@dataclass
+class Account:
+    """What has become of one cause so far.
+
+    Attributes:
+        cause: as it was first seen.
+        replacement: what was chosen then; it stays, whatever fewer sites would speak for later.
+        plan: the last one, for what it refuses.
+        kept: the changed files, in the positions of the project's own files.
+        taken_back: sites that the tests spoke against.
+        broken: node ids of the tests that died of it in any round.
+        batches: how many were tried.
+        rolled_back: how many of them were taken back.
+    """
+
+    cause: RootCause
+    replacement: str
+    plan: Plan
+    kept: list[FilePlan] = field(default_factory=list)
+    taken_back: list[RefusedSite] = field(default_factory=list)
+    broken: set[str] = field(default_factory=set)
+    batches: int = 0
+    rolled_back: int = 0
+
+    def begin(self, cause: RootCause, plan: Plan) -> Plan:
+        """Starts a round.
+
+        Args:
+            cause: as it is seen now.
+            plan: made for it now.
+
+        Returns:
+            The plan without the sites that were taken back before.
+        """
+        gone = {place_of(refused.site) for refused in self.taken_back}
+        self.plan = plan.where(lambda site: place_of(site.site) not in gone)
+        self.broken.update(cause.tests)
+        return self.plan
+
+    def take_back(self, plan: Plan, reasons: Mapping[Place, Refusal]) -> None:
+        """Books sites that do not hold.
+
+        Args:
+            plan: what was tried.
+            reasons: the places, and why they do not hold.
+        """
+        for file in plan.files:
+            for site in file.sites:
+                refusal = reasons.get(place_of(site.site))
+                if refusal is not None:
+                    self.taken_back.append(RefusedSite(site.site, refusal))
+
+    def closed(self, comparison: Comparison, after: SuiteResult, origin: Path) -> CauseRepair:
+        """What became of the cause.
+
+        Args:
+            comparison: of all tests before and after.
+            after: the run of all tests in the state that was kept.
+            origin: the root of the project itself.
+
+        Returns:
+            The result, with a plan for the project's own files. A changed site counts as covered when a passing test
+            ran its line, and as uncovered when that is not known.
+        """
+        lines = ((file.path, site.site.reference.position.line) for file in self.kept for site in file.sites)
+        broken = followed(sorted(self.broken), after)
+        plan = replace(
+            self.plan,
+            cause=self.cause.key,
+            files=tuple(_joined(self.kept, origin)),
+            refused=in_order([*self.plan.refused, *self.taken_back]),
+        )
+        return CauseRepair(
+            key=self.cause.key,
+            plan=plan,
+            broken=broken,
+            restored=tuple(test for test in broken if test in comparison.restored),
+            batches=self.batches,
+            rolled_back=self.rolled_back,
+            uncovered=sum(line not in (after.executed or ()) for line in lines),
+        )
+
+
+def book(work: Iterable[tuple[Account, Plan]], accounts: Iterable[Account], origin: Path) -> None:
+    """Enters changes that are kept, in the positions of the project's own files.
+
+    Args:
+        work: what was changed for which account, in the positions of the copy before this change.
+        accounts: all of them: what was kept before is what moved the copy's positions.
+        origin: the root of the project itself.
+    """
+    accounts = tuple(accounts)
+    new: list[tuple[Account, FilePlan]] = []
+    for account, plan in work:
+        for file in plan.files:
+            earlier = [
+                edit for other in accounts for kept in other.kept if kept.path == file.path for edit in edits_of(kept)
+            ]
+            new.append((account, rebased(file, Source.read(origin, file.path), earlier)))
+    for account, file in new:
+        account.kept.append(file)
+
+
+def edits_of(file: FilePlan) -> tuple[Edit, ...]:
+    """All edits of a file's plan."""
+    return tuple(edit for site in file.sites for edit in site.edits)
+
+
+def _joined(kept: Iterable[FilePlan], origin: Path) -> Iterable[FilePlan]:
+    """One plan for each file, whatever number of rounds changed it."""
+    by_path: dict[str, list[FilePlan]] = {}
+    for file in kept:
+        by_path.setdefault(file.path, []).append(file)
+    for path, files in sorted(by_path.items()):
+        sites = sorted((site for file in files for site in file.sites), key=lambda site: site.site.reference.name)
+        joined = replace(files[0], sites=tuple(sites))
+        after = spliced(Source.read(origin, path), edits_of(joined))
+        yield replace(joined, after_sha256=hashlib.sha256(after).hexdigest())
+
+
+def place_of(site: Site) -> Place:
+    """What tells a site from others in every round."""
+    return site.reference.path, site.reference.position.line, site.reference.attribute

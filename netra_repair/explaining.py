@@ -1,0 +1,110 @@
+"""Explains groups: what git says of them, what could stand there, and so the root cause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from netra_repair.candidates import Candidate, Decision, Ranking
+from netra_repair.causes import RootCause, Site
+from netra_repair.definitions import Definitions
+from netra_repair.failures import SuiteResult
+from netra_repair.git import Git
+from netra_repair.grouping import Group
+from netra_repair.history import Past
+from netra_repair.owners import Member, Owner
+from netra_repair.project import Project
+from netra_repair.rank import alternative, plausible, rank
+from netra_repair.receivers import Receivers
+from netra_repair.references import Reference
+from netra_repair.sightings import ATTRIBUTE_KINDS
+from netra_repair.source import Source, Span
+from netra_repair.usages import Usage, usages
+
+
+class Explainer:
+    """Makes root causes of groups.
+
+    Args:
+        project: whose code.
+        definitions: tells what classes and modules have.
+        receivers: tells what stands left of a dot.
+        git: the project's history.
+    """
+
+    def __init__(self, project: Project, definitions: Definitions, receivers: Receivers, git: Git) -> None:
+        self._project = project
+        self._definitions = definitions
+        self._receivers = receivers
+        self._git = git
+
+    def cause(self, group: Group, unproven: tuple[Reference, ...], suite: SuiteResult | None) -> RootCause:
+        """Explains one group.
+
+        Args:
+            group: the sites.
+            unproven: places of the same name whose receivers nobody could tell.
+            suite: the run of the tests that died there; None when none was run.
+
+        Returns:
+            The cause, with its history and its ranked candidates.
+        """
+        tests = tuple(sorted({test for site in group.sites for test in site.tests}))
+        if group.kind in ATTRIBUTE_KINDS:
+            members = self._shared_members(group.receivers)
+            past = self._git.past(group.owner, group.attribute, members.keys())
+            ranking = self._ranking(group, members, past, _messages(suite, tests, group.attribute))
+        else:
+            past, ranking = self._parameters(group)
+        return RootCause(
+            group.kind, group.owner, group.attribute, group.parameter, group.sites, unproven, tests, 0, past, ranking
+        )
+
+    def alternative(self, cause: RootCause, site: Site) -> Candidate | None:
+        """What else stands at a site that the chosen candidate does not fit, where that is certain."""
+        if cause.ranking.decision is not Decision.CHOSEN or cause.kind not in ATTRIBUTE_KINDS:
+            return None
+        names = [candidate.name for candidate in cause.ranking.candidates]
+        return alternative(site, cause.ranking, self._usages(cause.owner, names))
+
+    def _shared_members(self, receivers: Sequence[Owner]) -> Mapping[str, Member]:
+        """What all receivers have, as the first one has it."""
+        first, *others = (self._definitions.members(receiver) for receiver in receivers)
+        return {name: member for name, member in first.items() if all(name in other for other in others)}
+
+    def _ranking(self, group: Group, members: Mapping[str, Member], past: Past, messages: Iterable[str]) -> Ranking:
+        names = plausible(group.attribute, group.sites, members)
+        hints = [*messages, *self._definitions.hints(group.owner, group.attribute)]
+        return rank(
+            group.owner,
+            group.attribute,
+            group.sites,
+            {name: members[name] for name in names},
+            usages=self._usages(group.owner, names),
+            past=past,
+            hints=hints,
+        )
+
+    def _parameters(self, group: Group) -> tuple[Past, Ranking]:
+        from netra_repair.candidates import Ranking
+        from netra_repair.history import Verdict
+
+        return Past(Verdict.UNKNOWN, ""), Ranking(Decision.NONE, (), 0.0, "not ranked yet")
+
+    def _usages(self, owner: Owner, names: Sequence[str]) -> dict[str, Usage]:
+        def is_meant(source: Source, span: Span) -> bool | None:
+            owners = self._receivers.of(source, span).owners
+            if not owners:
+                return None
+            return any(
+                owner in self._definitions.mro(each) or each in self._definitions.mro(owner) for each, _ in owners
+            )
+
+        return usages(self._project.root, self._project.sources, names, apart_from=(owner.file,), prove=is_meant)
+
+
+def _messages(suite: SuiteResult | None, tests: Iterable[str], attribute: str) -> list[str]:
+    """What the exceptions say of the missing name: a library may name its successor."""
+    if suite is None:
+        return []
+    raised = (each for test in tests for each in suite.cases[test].raised if each.name == attribute)
+    return list(dict.fromkeys(each.message for each in raised))

@@ -1,0 +1,274 @@
+"""Fix: scan, plan, change, run the tests, keep what holds and take back what does not, in a copy of the project."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from netra_repair.accounts import Account, Place, book, place_of
+from netra_repair.candidates import Decision
+from netra_repair.causes import RootCause
+from netra_repair.comparing import compare, flaky
+from netra_repair.diffs import displayed
+from netra_repair.errors import PlanError
+from netra_repair.failures import SuiteResult
+from netra_repair.images import images
+from netra_repair.imports import ImportGraph, related
+from netra_repair.plan import Plan, RefusedSite
+from netra_repair.progress import Progress
+from netra_repair.refusals import Reason, Refusal
+from netra_repair.repair import Repair
+from netra_repair.scanner import Scanner
+from netra_repair.suite import Suite
+
+# A repaired call lets its test run on to the next one, which no engine could tell. Real projects need two or three rounds.
+_MAX_ROUNDS = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a fix is to do.
+
+    Attributes:
+        causes: keys of causes, or unique parts of them; empty for every cause with a chosen replacement.
+        to: the replacement that a person chose; only with exactly one cause.
+        paths: what is scanned, relative to the root; empty for the whole project.
+        batch_size: how many files are changed between two runs of the tests.
+        timeout_s: of one run of the tests, in seconds.
+    """
+
+    causes: tuple[str, ...] = ()
+    to: str | None = None
+    paths: tuple[str, ...] = ()
+    batch_size: int = 25
+    timeout_s: float = 1800.0
+
+
+_Work = tuple[Account, Plan]
+
+
+class Fixer:
+    """Works on a copy of a project.
+
+    Args:
+        origin: the root of the project itself, which is only read.
+        scanner: of the copy.
+        suite: the copy's tests.
+        options: what to do.
+        progress: is told what goes on.
+    """
+
+    def __init__(self, origin: Path, scanner: Scanner, suite: Suite, options: Options, progress: Progress) -> None:
+        self._origin = origin
+        self._scanner = scanner
+        self._root = scanner.project.root
+        self._suite = suite
+        self._options = options
+        self._progress = progress
+        self._accounts: list[Account] = []
+        self._flaky: frozenset[str] = frozenset()
+        project = scanner.project
+        self._graph = ImportGraph(project.root, {path: project.module_of(path) for path in project.sources})
+
+    def run(self) -> Repair:
+        """Repairs what can be repaired with proof.
+
+        Returns:
+            What was kept, refused and taken back; the plans in it are made for the project itself.
+
+        Raises:
+            TestRunError: when the tests cannot be run.
+            CheckerError: when the engine cannot be run.
+            PlanError: when a cause that was asked for is not there.
+        """
+        began = time.monotonic()
+        before = self._tests("running the tests as they are")
+        self._flaky = flaky(before, self._tests("running them again, to know the flaky ones"))
+        findings = latest = self._scanner.scan(self._options.paths, before)
+        asked = selected(findings.causes, self._options.causes)
+        known = {cause.key for cause in findings.causes}
+        current, later = before, dict[str, RootCause]()
+        for _ in range(_MAX_ROUNDS):
+            tested = self._carried_out(self._plans(asked), current)
+            if tested is None:
+                break
+            current = tested
+            latest = self._scanner.scan(self._options.paths, current)
+            later |= {cause.key: cause for cause in latest.causes if cause.key not in known}
+            asked = latest.causes
+            if self._options.causes:
+                asked = tuple(cause for cause in asked if self._account_of(cause) is not None)
+        comparison = compare(before, current, self._flaky)
+        causes = tuple(account.closed(comparison, current, self._origin) for account in self._accounts)
+        return Repair(
+            findings=findings,
+            causes=causes,
+            comparison=comparison,
+            remaining=sum(len(cause.sites) for cause in latest.causes),
+            refused=tuple(
+                RefusedSite(site, site.refusal)
+                for cause in latest.causes
+                if self._account_of(cause) is None
+                for site in cause.sites
+                if site.refusal
+            ),
+            diff=displayed(images([cause.plan for cause in causes], self._origin)),
+            run=None,
+            seconds=time.monotonic() - began,
+            later=tuple(later.values()),
+        )
+
+    def _tests(self, step: str, tests: Collection[str] = (), work: Iterable[_Work] = ()) -> SuiteResult:
+        """Runs tests, and watches whether the changed lines are run."""
+        self._progress.step(step)
+        watched: dict[str, set[int]] = {}
+        kept = [file for account in self._accounts for file in account.kept]
+        for file in [*kept, *(file for _, plan in work for file in plan.files)]:
+            watched.setdefault(file.path, set()).update(site.site.reference.position.line for site in file.sites)
+        return self._suite.run(tuple(tests), self._options.timeout_s, watched)
+
+    def _plans(self, causes: Iterable[RootCause]) -> list[_Work]:
+        """A plan for each cause that has a replacement, without the sites that were taken back before."""
+        work = []
+        for cause in causes:
+            account = self._account_of(cause)
+            replacement = account.replacement if account else self._options.to
+            if replacement is None and cause.ranking.decision is Decision.CHOSEN:
+                replacement = cause.ranking.candidates[0].name
+            if replacement is None:
+                continue
+            plan = self._scanner.plan(cause, replacement)
+            if account is None:
+                account = Account(cause, replacement, plan)
+                self._accounts.append(account)
+            work.append((account, account.begin(cause, plan)))
+        return work
+
+    def _account_of(self, cause: RootCause) -> Account | None:
+        """The account of a cause met in an earlier round, when perhaps only a subclass of its owner had been seen."""
+        for account in self._accounts:
+            known = account.cause
+            same = (cause.attribute, cause.parameter) == (known.attribute, known.parameter)
+            if same and self._scanner.are_related(cause.owner, known.owner):
+                return account
+        return None
+
+    def _carried_out(self, plans: Sequence[_Work], before: SuiteResult) -> SuiteResult | None:
+        """Works through the files in batches; gives a run of all tests after it, or None when nothing was kept."""
+        paths = sorted({file.path for _, plan in plans for file in plan.files})
+        size = self._options.batch_size
+        batches = [paths[start : start + size] for start in range(0, len(paths), size)]
+        if len(batches) == 1:
+            kept, result = self._tried(_part(plans, batches[0]), before, ())
+        else:
+            broken = {test for account, _ in plans for test in account.broken}
+            kept, result = False, None
+            for batch in batches:
+                tests = related(before, batch, broken, self._graph)
+                kept |= self._tried(_part(plans, batch), before, tests)[0]
+        if not kept:
+            return None
+        return result or self._tests("running all tests")
+
+    def _tried(
+        self, work: Sequence[_Work], before: SuiteResult, tests: Sequence[str]
+    ) -> tuple[bool, SuiteResult | None]:
+        """Makes changes and tests them; takes back what does not hold, by halves until the sites are found.
+
+        Returns:
+            Whether anything was kept; and the run of the tests, when all was kept at once.
+        """
+        changed = images([plan for _, plan in work], self._root)
+        self._write({image.path: image.after for image in changed})
+        result = self._tests(f"testing changes in {len(changed)} files", tests, work)
+        for account, _ in work:
+            account.batches += 1
+        failing = _still_failing(work, result)
+        regressed = compare(before.only(tests) if tests else before, result, self._flaky).regressed
+        if not failing and not regressed:
+            book(work, self._accounts, self._origin)
+            return True, result
+        self._write({image.path: image.source.data for image in changed})
+        for account, _ in work:
+            account.rolled_back += 1
+        sites = (site.site for _, plan in work for file in plan.files for site in file.sites)
+        places = list(dict.fromkeys(map(place_of, sites)))
+        if failing or len(places) == 1:
+            reasons = failing or {
+                places[0]: Refusal(
+                    Reason.REGRESSED, f"with the change {regressed[0]} does not pass any more, as it did before"
+                )
+            }
+            for account, plan in work:
+                account.take_back(plan, reasons)
+            parts = [_only(work, [place for place in places if place not in reasons])]
+        else:
+            middle = len(places) // 2
+            parts = [_only(work, places[:middle]), _only(work, places[middle:])]
+        kept = [self._tried(part, before, tests)[0] for part in parts if part]
+        return any(kept), None
+
+    def _write(self, contents: Mapping[str, bytes]) -> None:
+        for path, data in contents.items():
+            (self._root / path).write_bytes(data)
+        self._scanner.forget(contents)
+
+
+def selected(causes: Iterable[RootCause], keys: Sequence[str]) -> tuple[RootCause, ...]:
+    """The causes that a person asked for.
+
+    Args:
+        causes: of a scan.
+        keys: whole keys or unique parts of them; none asks for all.
+
+    Returns:
+        The causes, in the order of the scan.
+
+    Raises:
+        PlanError: when a key fits no cause or several.
+    """
+    causes = tuple(causes)
+    if not keys:
+        return causes
+    chosen = {_selected(causes, key).key for key in keys}
+    return tuple(cause for cause in causes if cause.key in chosen)
+
+
+def _selected(causes: Sequence[RootCause], key: str) -> RootCause:
+    fitting = [cause for cause in causes if cause.key == key] or [cause for cause in causes if key in cause.key]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        names = ", ".join(cause.key for cause in fitting[:5])
+        raise PlanError(f"{key!r} is a part of {len(fitting)} causes: {names}", "write more of the key")
+    raise PlanError(f"there is no cause {key!r}", "`netra repair scan` lists the causes there are")
+
+
+def _part(work: Iterable[_Work], paths: Collection[str]) -> list[_Work]:
+    """The part of the work that lies in some files."""
+    parts = ((account, plan.only(paths)) for account, plan in work)
+    return [(account, plan) for account, plan in parts if plan.files]
+
+
+def _only(work: Iterable[_Work], places: Collection[Place]) -> list[_Work]:
+    """The part of the work that lies at some places."""
+    parts = ((account, plan.where(lambda site: place_of(site.site) in places)) for account, plan in work)
+    return [(account, plan) for account, plan in parts if plan.files]
+
+
+def _still_failing(work: Sequence[_Work], result: SuiteResult) -> dict[Place, Refusal]:
+    """The changed places at which their own tests die again, now of what was put there."""
+    failing: dict[Place, Refusal] = {}
+    for _, plan in work:
+        sites = {(file.path, site.site.reference.position.line): site for file in plan.files for site in file.sites}
+        tests = {test for site in sites.values() for test in site.site.tests}
+        for test in tests & result.cases.keys():
+            for raised in result.cases[test].raised:
+                site = sites.get((raised.path, raised.line))
+                if site is not None and site.replacement in (raised.name, (raised.callee or "").rpartition(".")[2]):
+                    failing[place_of(site.site)] = Refusal(
+                        Reason.STILL_FAILS, f"with the change its test still dies there: {raised.message}"
+                    )
+    return failing

@@ -1,0 +1,115 @@
+"""Groups sightings by root cause: the same thing missing on the same class, after its MRO, or module."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from netra_repair.causes import Site
+from netra_repair.definitions import Definitions
+from netra_repair.diagnostics import CauseKind
+from netra_repair.owners import Owner
+from netra_repair.sightings import ATTRIBUTE_KINDS, Sighting
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Sightings that have one root cause.
+
+    Attributes:
+        kind: what does not fit.
+        owner: the nearest class that all receivers inherit from, or the module.
+        receivers: the classes that were asked; just the owner for a module and for call kinds.
+        attribute: the missing attribute; for call kinds the callable's name.
+        parameter: for call kinds the keyword or parameter; else "".
+        sites: the places, each once, in order.
+    """
+
+    kind: CauseKind
+    owner: Owner
+    receivers: tuple[Owner, ...]
+    attribute: str
+    parameter: str
+    sites: tuple[Site, ...]
+
+
+def grouped(sightings: Iterable[Sighting], definitions: Definitions) -> tuple[Group, ...]:
+    """Groups sightings.
+
+    Classes that lack the same attribute and share a class of the project above them have one cause: what is missing there
+    went missing for all of them.
+
+    Args:
+        sightings: of the checker and of the tests.
+        definitions: knows the MROs.
+
+    Returns:
+        The groups, most sites first.
+    """
+    same: dict[tuple[object, ...], list[Sighting]] = defaultdict(list)
+    for sighting in sightings:
+        if sighting.kind in ATTRIBUTE_KINDS:
+            same[sighting.attribute,].append(sighting)
+        else:
+            same[sighting.kind, sighting.receiver, sighting.attribute, sighting.parameter].append(sighting)
+    groups = [_group(related, owner) for alike in same.values() for owner, related in _by_family(alike, definitions)]
+    return tuple(
+        sorted(groups, key=lambda group: (-len(group.sites), group.owner.name, group.attribute, group.parameter))
+    )
+
+
+def _by_family(alike: Sequence[Sighting], definitions: Definitions) -> list[tuple[Owner, list[Sighting]]]:
+    """Splits by families of classes; each with the nearest class that all of its receivers have above them."""
+    families: list[
+        tuple[list[Owner], list[Sighting]]
+    ] = []  # the classes of the project above all of them, nearest first
+    for receiver, own in _by_receiver(alike).items():
+        line = [owner for owner in definitions.mro(receiver) if owner.is_inside] or [receiver]
+        for index, (shared, related) in enumerate(families):
+            common = [owner for owner in shared if owner in line]
+            if common:
+                families[index] = (common, [*related, *own])
+                break
+        else:
+            families.append((line, own))
+    return [(line[0], related) for line, related in families]
+
+
+def _by_receiver(alike: Sequence[Sighting]) -> dict[Owner, list[Sighting]]:
+    by_receiver: dict[Owner, list[Sighting]] = defaultdict(list)
+    for sighting in alike:
+        by_receiver[sighting.receiver].append(sighting)
+    return dict(sorted(by_receiver.items()))
+
+
+def _group(related: Sequence[Sighting], owner: Owner) -> Group:
+    first = min(related, key=lambda sighting: sighting.kind)
+    return Group(
+        first.kind,
+        owner,
+        tuple(sorted({sighting.receiver for sighting in related})),
+        first.attribute,
+        first.parameter,
+        _sites(related),
+    )
+
+
+def _sites(related: Iterable[Sighting]) -> tuple[Site, ...]:
+    """One site for each place, with all that was said of it."""
+    sites: dict[tuple[str, int], Site] = {}
+    for sighting in related:
+        place = (sighting.reference.path, sighting.reference.name.start)
+        seen = sites.get(place)
+        tests = (sighting.test,) if sighting.test else ()
+        if seen is None:
+            sites[place] = Site(
+                sighting.reference, sighting.receiver, sighting.access, (sighting.proof,), sighting.refusal, tests
+            )
+        else:
+            sites[place] = replace(
+                seen,
+                proofs=tuple(sorted({*seen.proofs, sighting.proof})),
+                tests=tuple(sorted({*seen.tests, *tests})),
+            )
+    return tuple(site for _, site in sorted(sites.items(), key=lambda item: item[0]))

@@ -1,0 +1,434 @@
+"""Reads the outline of a module off its syntax tree."""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+
+from netra_repair.conditions import truth, unseen_by_checkers
+from netra_repair.decorators import effect_of
+from netra_repair.outline import Assigned, Class, Function, Imported, Outline, Scope
+from netra_repair.owners import Parameter, ParameterKind
+
+_LOCALS = "<locals>"
+
+# What a docstring says of a name that it took the place of.
+_REPLACES = re.compile(
+    r"(?i)\b(?:renamed from|replaces|formerly|previously(?: called| named)?|was called|supersedes|successor (?:of|to)"
+    r"|new name (?:of|for)|instead of the (?:removed|old))\s+(?::\w+:)?[`'\"]*([\w.]+)"
+)
+
+
+def outlined(
+    text: str, name: str, file: str, *, is_package: bool, version: tuple[int, ...] | None = None
+) -> Outline | None:
+    """Reads the outline of a module.
+
+    Args:
+        text: the decoded source.
+        name: the module's dotted name.
+        file: as owners name it.
+        is_package: whether it is an `__init__` file.
+        version: of the project's interpreter, which decides the branches of `if sys.version_info …`; None keeps all.
+
+    Returns:
+        The outline; None when the text does not parse.
+    """
+    try:
+        tree = parsed(text)
+        reader = _Reader(name if is_package else name.rpartition(".")[0], version)
+        reader.statements(tree.body, reader.module, "", conditional=False)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    if "__getattr__" in reader.module.names:
+        reader.dynamic = "the module defines `__getattr__`"
+    return Outline(
+        name,
+        file,
+        is_package,
+        reader.module,
+        tuple(reader.stars),
+        _exports(tree),
+        reader.classes,
+        reader.attached,
+        reader.computed,
+        reader.dynamic,
+        reader.told,
+    )
+
+
+def parsed(text: str) -> ast.Module:
+    """The syntax tree of a text, without the compiler's warnings about it.
+
+    Args:
+        text: decoded source of the version that runs this tool, or older.
+
+    Returns:
+        The tree.
+
+    Raises:
+        SyntaxError: when it does not parse.
+        ValueError: as above, for a NUL byte.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(text)
+
+
+def parameters_of(arguments: ast.arguments) -> tuple[Parameter, ...]:
+    """The parameters of a function, in order of definition.
+
+    Args:
+        arguments: as the syntax tree has them.
+
+    Returns:
+        All of them, `self` included. Names that begin with two underscores are positional-only in a stub of old
+        (PEP 484), but not in code, and stay what they are.
+    """
+    positional = [*arguments.posonlyargs, *arguments.args]
+    first_default = len(positional) - len(arguments.defaults)
+    found = [
+        Parameter(
+            argument.arg,
+            ParameterKind.POSITIONAL_ONLY
+            if index < len(arguments.posonlyargs)
+            else ParameterKind.POSITIONAL_OR_KEYWORD,
+            index < first_default,
+        )
+        for index, argument in enumerate(positional)
+    ]
+    if arguments.vararg is not None:
+        found.append(Parameter(arguments.vararg.arg, ParameterKind.VAR_POSITIONAL, False))
+    found += [
+        Parameter(argument.arg, ParameterKind.KEYWORD_ONLY, default is None)
+        for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    ]
+    if arguments.kwarg is not None:
+        found.append(Parameter(arguments.kwarg.arg, ParameterKind.VAR_KEYWORD, False))
+    return tuple(found)
+
+
+class _Reader:
+    """Walks the statements of one module. Expressions are looked at only where they bind or set something."""
+
+    def __init__(self, package: str, version: tuple[int, ...] | None) -> None:
+        self.package = package
+        self.version = version
+        self.module = Scope()
+        self.stars: list[str] = []
+        self.classes: dict[int, Class] = {}
+        self.attached: dict[str, dict[str, int]] = {}
+        self.computed: dict[str, int] = {}
+        self.dynamic: str | None = None
+        self.told: dict[str, str] = {}
+
+    def statements(self, body: Iterable[ast.stmt], scope: Scope, prefix: str, *, conditional: bool) -> None:
+        """Notes what a block binds."""
+        for node in body:
+            self._statement(node, scope, prefix, conditional)
+
+    def _statement(self, node: ast.stmt, scope: Scope, prefix: str, conditional: bool) -> None:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                self._function(node, scope, prefix, conditional)
+            case ast.ClassDef():
+                self._class(node, scope, prefix, conditional)
+            case ast.Import() | ast.ImportFrom():
+                self._import(node, scope, conditional)
+            case ast.If():
+                self._branches(node, scope, prefix, conditional)
+            case ast.Delete(targets=targets) if not conditional:
+                for target in targets:
+                    if isinstance(target, ast.Name):
+                        scope.names.pop(target.id, None)
+            case ast.Global(names=names):
+                for name in names:
+                    self.module.add(Assigned(name, node.lineno, True))
+            case ast.Expr(value=ast.Call() as call) if scope is self.module:
+                self._module_call(call)
+            case _:
+                self._bindings(node, scope, prefix, conditional)
+                self._blocks(node, scope, prefix, conditional)
+
+    def _branches(self, node: ast.If, scope: Scope, prefix: str, conditional: bool) -> None:
+        taken = truth(node.test, self.version)
+        unseen = unseen_by_checkers(node)
+        for block, runs in ((node.body, taken is not False), (node.orelse, taken is not True)):
+            if runs:
+                # A `__getattr__` that its author hides from type checkers is not meant to make attributes valid.
+                shown = [each for each in block if getattr(each, "name", "") != "__getattr__" or block is not unseen]
+                sure = taken is not None or block is unseen
+                self.statements(shown, scope, prefix, conditional=conditional or not sure)
+
+    def _blocks(self, node: ast.stmt, scope: Scope, prefix: str, conditional: bool) -> None:
+        """The blocks of a compound statement other than `if`; only that of a `with` is sure to run."""
+        match node:
+            case ast.With(body=body) | ast.AsyncWith(body=body):
+                self.statements(body, scope, prefix, conditional=conditional)
+            case ast.Match(cases=cases):
+                for each in cases:
+                    self.statements(each.body, scope, prefix, conditional=True)
+            case _:
+                for part in ("body", "handlers", "orelse", "finalbody"):
+                    for child in getattr(node, part, ()):
+                        block = child.body if isinstance(child, ast.ExceptHandler) else [child]
+                        self.statements(block, scope, prefix, conditional=conditional or part != "finalbody")
+
+    def _function(
+        self, node: ast.FunctionDef | ast.AsyncFunctionDef, scope: Scope, prefix: str, conditional: bool
+    ) -> None:
+        documentation = ast.get_docstring(node) or ""
+        scope.add(
+            Function(
+                node.name,
+                node.lineno,
+                conditional,
+                _gives_awaitable(node),
+                parameters_of(node.args),
+                tuple(node.decorator_list),
+                documentation.partition("\n")[0][:200],
+                tuple(_REPLACES.findall(documentation)),
+                effect_of(node) if scope is self.module else None,
+            )
+        )
+        self.statements(node.body, Scope(parent=scope), f"{prefix}{node.name}.{_LOCALS}.", conditional=False)
+
+    def _class(self, node: ast.ClassDef, scope: Scope, prefix: str, conditional: bool) -> None:
+        body = Scope(parent=scope)
+        self.statements(node.body, body, f"{prefix}{node.name}.", conditional=False)
+        sets, computed = _set_by_methods(node.body)
+        found = Class(
+            node.name,
+            prefix + node.name,
+            node.lineno,
+            min([decorator.lineno for decorator in node.decorator_list], default=node.lineno),
+            conditional,
+            tuple(node.bases),
+            tuple((keyword.arg, keyword.value) for keyword in node.keywords if keyword.arg is not None),
+            tuple(node.decorator_list),
+            body,
+            sets,
+            computed,
+        )
+        scope.add(found)
+        self.classes[node.lineno] = found
+
+    def _import(self, node: ast.Import | ast.ImportFrom, scope: Scope, conditional: bool) -> None:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                bound = alias.asname or alias.name.partition(".")[0]
+                module = alias.name if alias.asname else bound
+                scope.add(Imported(bound, node.lineno, conditional, module, None))
+            return
+        module = self._absolute(node.module or "", node.level)
+        for alias in node.names:
+            if alias.name == "*":
+                self.stars.append(module)
+            else:
+                scope.add(Imported(alias.asname or alias.name, node.lineno, conditional, module, alias.name))
+
+    def _absolute(self, module: str, level: int) -> str:
+        if level == 0:
+            return module
+        parts = self.package.split(".") if self.package else []
+        if level - 1 >= len(parts):
+            return ""
+        return ".".join([*parts[: len(parts) - level + 1], *([module] if module else [])])
+
+    def _bindings(self, node: ast.stmt, scope: Scope, prefix: str, conditional: bool) -> None:
+        match node:
+            case ast.Assign(targets=targets, value=value):
+                for target in targets:
+                    self._bind(target, value, scope, prefix, conditional)
+            case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation, value=annotated):
+                scope.add(Assigned(name, node.lineno, conditional, annotated, annotation))
+            case ast.AugAssign(target=target) | ast.For(target=target) | ast.AsyncFor(target=target):
+                self._bind(target, None, scope, prefix, True)
+            case ast.With(items=items) | ast.AsyncWith(items=items):
+                for item in items:
+                    if item.optional_vars is not None:
+                        self._bind(item.optional_vars, None, scope, prefix, conditional)
+            case _ if type(node).__name__ == "TypeAlias":  # PEP 695, where this interpreter knows it
+                name = node.name.id  # type: ignore[attr-defined]  # as above
+                scope.add(Assigned(name, node.lineno, conditional, node.value))  # type: ignore[attr-defined]  # as above
+
+    def _bind(self, target: ast.expr, value: ast.expr | None, scope: Scope, prefix: str, conditional: bool) -> None:
+        match target:
+            case ast.Name(id=name) if _makes_named_tuple(value):
+                self._named_tuple(name, target.lineno, value, scope, prefix, conditional)
+            case ast.Name(id=name):
+                scope.add(Assigned(name, target.lineno, conditional, value))
+                if scope is self.module and isinstance(value, ast.Dict):
+                    self.told.update(_texts(value))
+            case ast.Tuple(elts=elements) | ast.List(elts=elements):
+                for element in elements:
+                    self._bind(element, None, scope, prefix, conditional)
+            case ast.Starred(value=inner):
+                self._bind(inner, None, scope, prefix, conditional)
+            case ast.Attribute(value=ast.Name(id=name), attr=attribute) if scope is self.module:
+                self.attached.setdefault(name, {}).setdefault(attribute, target.lineno)
+            case ast.Subscript(value=value_of) if scope is self.module:
+                self._module_subscript(value_of, target)
+
+    def _named_tuple(
+        self, name: str, line: int, value: ast.expr | None, scope: Scope, prefix: str, conditional: bool
+    ) -> None:
+        """`Point = namedtuple("Point", "x y")` is a class whose base is the call."""
+        bases = () if value is None else (value,)
+        body = Scope(parent=scope)
+        found = Class(name, prefix + name, line, line, conditional, bases, (), (), body, {}, None)
+        scope.add(found)
+        self.classes[line] = found
+
+    def _module_subscript(self, value: ast.expr, target: ast.Subscript) -> None:
+        match value:
+            case ast.Call(func=ast.Name(id="globals" | "vars" | "locals"), args=[]):
+                if isinstance(target.slice, ast.Constant) and isinstance(target.slice.value, str):
+                    self.module.add(Assigned(target.slice.value, target.lineno, True))
+                else:
+                    self.dynamic = f"line {target.lineno} sets names of the module that are computed"
+            case ast.Attribute(value=ast.Name(id="sys"), attr="modules"):
+                if isinstance(target.slice, ast.Name) and target.slice.id == "__name__":
+                    self.dynamic = f"line {target.lineno} puts another object in the module's place"
+
+    def _module_call(self, call: ast.Call) -> None:
+        match call:
+            case ast.Call(func=ast.Name(id="setattr"), args=[ast.Name(id=name), key, *_]):
+                if isinstance(key, ast.Constant) and isinstance(key.value, str):
+                    self.attached.setdefault(name, {}).setdefault(key.value, call.lineno)
+                else:
+                    self.computed.setdefault(name, call.lineno)
+            case ast.Call(func=ast.Name(id="setattr"), args=[ast.Subscript(), *_]):
+                self.dynamic = f"line {call.lineno} sets names of the module by `setattr`"
+            case ast.Call(func=ast.Attribute(value=ast.Call(func=ast.Name(id="globals" | "vars")), attr="update")):
+                self.dynamic = f"line {call.lineno} sets names of the module that are computed"
+            case ast.Call(func=ast.Name(id="exec")):
+                self.dynamic = f"line {call.lineno} runs computed code"
+
+
+def _gives_awaitable(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    if isinstance(node, ast.AsyncFunctionDef):
+        return not any(isinstance(child, ast.Yield | ast.YieldFrom) for child in own_nodes(node.body))
+    returns = node.returns.value if isinstance(node.returns, ast.Subscript) else node.returns
+    name = returns.attr if isinstance(returns, ast.Attribute) else returns.id if isinstance(returns, ast.Name) else ""
+    return name in ("Awaitable", "Coroutine", "Future", "Task")
+
+
+def own_nodes(body: Sequence[ast.AST]) -> Iterable[ast.AST]:
+    """The nodes of a function's body without those of the functions and classes in it.
+
+    Args:
+        body: its statements.
+
+    Yields:
+        Every node, in no order.
+    """
+    waiting = list(body)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            waiting += ast.iter_child_nodes(node)
+
+
+# Methods that put back what was there before: the names they set are those that other methods set.
+_RESTORING = frozenset({"__setstate__", "__setattr__", "__delattr__", "__copy__", "__deepcopy__", "__reduce__"})
+
+
+def _set_by_methods(body: Iterable[ast.stmt]) -> tuple[dict[str, int], int | None]:
+    """Attributes that methods set on their first parameter, and the first line that sets one of a computed name."""
+    sets: dict[str, int] = {}
+    computed: int | None = None
+    for method in _methods(body):
+        arguments = [*method.args.posonlyargs, *method.args.args]
+        if not arguments:
+            continue
+        owner = arguments[0].arg
+        for node in ast.walk(method):
+            name, line = _set_on(node, owner)
+            if name is not None:
+                sets.setdefault(name, line)
+            elif line and computed is None and method.name not in _RESTORING:
+                computed = line
+    return sets, computed
+
+
+def _methods(body: Iterable[ast.stmt]) -> Iterable[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in body:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                yield node
+            case ast.If() | ast.Try():
+                yield from _methods([*node.body, *node.orelse])
+
+
+def _set_on(node: ast.AST, owner: str) -> tuple[str | None, int]:
+    """The attribute that a node sets on a variable; (None, line) for a computed one; (None, 0) when it sets none."""
+    match node:
+        case ast.Attribute(value=ast.Name(id=name), attr=attribute, ctx=ast.Store()) if name == owner:
+            return (None if attribute == "__dict__" else attribute), node.lineno
+        case ast.Subscript(value=ast.Attribute(value=ast.Name(id=name), attr="__dict__"), ctx=ast.Store()):
+            return _named(node.slice, node.lineno) if name == owner else (None, 0)
+        case ast.Call(func=ast.Name(id="setattr"), args=[ast.Name(id=name), key, _]) if name == owner:
+            return _named(key, node.lineno)
+        case ast.Call(func=ast.Attribute(attr="__setattr__"), args=[ast.Name(id=name), key, _]) if name == owner:
+            return _named(key, node.lineno)
+        case ast.Call(func=ast.Attribute(value=ast.Call(func=ast.Name(id="super")), attr="__setattr__"), args=[key, _]):
+            return _named(key, node.lineno)
+        case ast.Call(func=ast.Attribute(value=held, attr="update")):
+            match held:
+                case ast.Attribute(value=ast.Name(id=name), attr="__dict__") if name == owner:
+                    return None, node.lineno
+                case ast.Call(func=ast.Name(id="vars"), args=[ast.Name(id=name)]) if name == owner:
+                    return None, node.lineno
+    return None, 0
+
+
+def _named(key: ast.expr, line: int) -> tuple[str | None, int]:
+    return (key.value if isinstance(key, ast.Constant) and isinstance(key.value, str) else None), line
+
+
+def _makes_named_tuple(value: ast.expr | None) -> bool:
+    match value:
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=[ast.Constant(value=str()), _, *_]):
+            return name in ("namedtuple", "NamedTuple")
+    return False
+
+
+def _texts(value: ast.Dict) -> dict[str, str]:
+    return {
+        key.value: text.value
+        for key, text in zip(value.keys, value.values, strict=True)
+        if isinstance(key, ast.Constant)
+        and isinstance(key.value, str)
+        and isinstance(text, ast.Constant)
+        and isinstance(text.value, str)
+    }
+
+
+def _exports(tree: ast.Module) -> tuple[str, ...] | None:
+    """What `__all__` lists, when every statement that makes it is a display of texts."""
+    found: list[str] | None = None
+    for node in tree.body:
+        value: ast.expr | None = None
+        match node:
+            case ast.Assign(targets=[ast.Name(id="__all__")]) | ast.AnnAssign(target=ast.Name(id="__all__")):
+                found, value = [], node.value
+            case ast.AugAssign(target=ast.Name(id="__all__")):
+                value = node.value
+            case ast.Expr(
+                value=ast.Call(func=ast.Attribute(value=ast.Name(id="__all__"), attr="extend"), args=[argument])
+            ):
+                value = argument
+            case _:
+                continue
+        try:
+            listed = ast.literal_eval(value) if value is not None else None
+        except ValueError:
+            return None
+        if found is None or not isinstance(listed, list | tuple) or not all(isinstance(name, str) for name in listed):
+            return None
+        found += listed
+    return None if found is None else tuple(found)

@@ -1,0 +1,289 @@
+"""Scan: joins what the engine, the type server, the tests, git and the definitions know into root causes."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from netra_repair.causes import Proof, RootCause
+from netra_repair.checkers import Checker, Pyrefly
+from netra_repair.definitions import Definitions
+from netra_repair.diagnostics import CheckResult
+from netra_repair.explaining import Explainer
+from netra_repair.failures import SuiteResult
+from netra_repair.files import Files
+from netra_repair.findings import Findings
+from netra_repair.git import Git
+from netra_repair.grouping import Group, grouped
+from netra_repair.owners import Access, Owner
+from netra_repair.plan import Plan, RefusedSite, in_order
+from netra_repair.planning import Planner
+from netra_repair.progress import Progress
+from netra_repair.project import Project
+from netra_repair.receivers import ImportReceivers, TypeServerReceivers
+from netra_repair.references import Reference, Use
+from netra_repair.refusals import Reason, Refusal
+from netra_repair.sightings import ATTRIBUTE_KINDS, Sighter
+from netra_repair.source import UnreadableSource
+from netra_repair.subclasses import Subclasses
+from netra_repair.syntax import Syntax, UnparsableSource
+from netra_repair.type_server import TypeServer
+
+# References of one name whose receivers are asked for one by one, to list those that nobody can tell. A name that is
+# more common than that (`get`) is not listed: the list would be no help.
+_MAX_ASKED = 400
+
+# What the text of a file must hold before it is parsed: `.name =` and its relatives, or the name in quotes; `.name`.
+_WRITTEN = rb"\.\s*%(name)s\s*(=[^=]|[:,+|&*/-]|in\b)|['\"]%(name)s['\"]"
+_READ = rb"\.\s*%(name)s\b"
+
+
+class Scanner:
+    """Knows one project; asks again after its files have changed.
+
+    Args:
+        project: what is scanned.
+        checker: the engine.
+        server: the engine's answers to single questions.
+        git: the history of the project; of the original when this one is a copy.
+        progress: is told what goes on.
+    """
+
+    def __init__(self, project: Project, checker: Checker, server: TypeServer, git: Git, progress: Progress) -> None:
+        self.project = project
+        self._files = Files(project)
+        self._checker = checker
+        self._server = server
+        self._definitions = Definitions(project.root, project.search_paths, project.site_packages)
+        self._receivers = TypeServerReceivers(project, self._definitions, server)
+        self._imports = ImportReceivers(project, self._definitions)
+        self._git = git
+        self._progress = progress
+        self._subclasses = Subclasses(project, self._definitions)
+        self._explainer = Explainer(project, self._definitions, self._receivers, git)
+        self._seconds: dict[str, float] = {}
+
+    def scan(self, paths: Sequence[str] = (), suite: SuiteResult | None = None) -> Findings:
+        """Finds root causes.
+
+        Args:
+            paths: files and folders whose places count; empty for the whole project.
+            suite: a run of the tests in the project's present state, whose failures are joined; None to do without.
+
+        Returns:
+            What was found.
+
+        Raises:
+            ProjectError: when a path is not in the project.
+            CheckerError: when the engine does not run.
+        """
+        self._seconds.clear()
+        chosen = self.project.selected(paths)
+        with self._step("checking types"):
+            checked = self._checker.check(self.project, chosen)
+        sighter = Sighter(self._files, self._receivers, self._imports, self._definitions)
+        with self._step("proving receivers"):
+            by_checker = sighter.of_checker(checked.diagnostics)
+            by_imports = sighter.of_blind([blind.path for blind in checked.blind], by_checker.sightings)
+        with self._step("placing failures"):
+            by_tests = sighter.of_tests(suite) if suite is not None else ()
+        sightings = [*by_checker.sightings, *by_imports, *by_tests]
+        groups, aside = self._told_apart(grouped(sightings, self._definitions))
+        with self._step("ranking candidates", len(groups)):
+            causes = tuple(self._cause(group, suite) for group in groups)
+        return Findings(
+            root=str(self.project.root),
+            checker=self._checker.name,
+            python=self.project.python_version,
+            files=checked.files,
+            causes=causes,
+            left_out=self.project.left_out,
+            blind=(*checked.blind, *by_checker.blind),
+            unresolved=checked.unresolved,
+            suite=suite,
+            unexplained=_unexplained(suite, causes),
+            warnings=_warnings(checked, suite),
+            seconds=tuple(self._seconds.items()),
+            set_aside=in_order([*by_checker.set_aside, *aside]),
+        )
+
+    def forget(self, paths: Collection[str]) -> None:
+        """Takes notice that files have been written: they are read again.
+
+        Args:
+            paths: relative to the project's root.
+        """
+        self._files.forget(paths)
+        self._server.changed(paths)
+
+    def plan(self, cause: RootCause, replacement: str) -> Plan:
+        """Makes the plan of one cause.
+
+        Args:
+            cause: of a scan of the project's present state.
+            replacement: what is to stand there; for call kinds the parameter.
+
+        Returns:
+            The edits and the refusals.
+
+        Raises:
+            PlanError: when the owner has nothing of the replacement's name.
+        """
+        planner = Planner(
+            root=self.project.root,
+            read=self._files.syntax,
+            definitions=self._definitions,
+            left_out={left.path: left.refusal for left in self.project.left_out},
+            dirty=self._git.dirty(),
+        )
+        return planner.build(cause, replacement, lambda site: self._explainer.alternative(cause, site))
+
+    def are_related(self, one: Owner, other: Owner) -> bool:
+        """Whether one of two owners is the other or inherits from it."""
+        return one in self._definitions.mro(other) or other in self._definitions.mro(one)
+
+    def _cause(self, group: Group, suite: SuiteResult | None) -> RootCause:
+        self._progress.advance()
+        return self._explainer.cause(group, self._unproven(group), suite)
+
+    @contextmanager
+    def _step(self, name: str, total: int | None = None) -> Iterator[None]:
+        self._progress.step(name, total)
+        began = time.monotonic()
+        yield
+        self._seconds[name] = self._seconds.get(name, 0.0) + time.monotonic() - began
+
+    def _told_apart(self, groups: Iterable[Group]) -> tuple[list[Group], list[RefusedSite]]:
+        """Groups that are causes, and the places of those that are none."""
+        causes: list[Group] = []
+        aside: list[RefusedSite] = []
+        with self._step("telling causes from dynamic code"):
+            for group in groups:
+                why = self._no_cause(group)
+                if why is None:
+                    causes.append(group)
+                    continue
+                proven = [site for site in group.sites if Proof.TEST in site.proofs]
+                if proven and why.reason is not Reason.GUARDED:
+                    # A test died there: real, whatever the code makes one expect. The other places stay unproven.
+                    sites = tuple(site if site in proven else replace(site, refusal=why) for site in group.sites)
+                    causes.append(replace(group, sites=sites))
+                else:
+                    aside += [RefusedSite(site, site.refusal or why) for site in group.sites]
+        return causes, aside
+
+    def _no_cause(self, group: Group) -> Refusal | None:
+        """Why a group is no root cause; None when it is one."""
+        guarded = [site.refusal for site in group.sites if site.refusal and site.refusal.reason is Reason.GUARDED]
+        if len(guarded) == len(group.sites):
+            return guarded[0]
+        if group.kind not in ATTRIBUTE_KINDS:
+            return None
+        name, attribute = group.owner.name, group.attribute
+        if not group.owner.is_inside:
+            return Refusal(
+                Reason.OUTSIDE_THE_PROJECT,
+                f"{name} is not of this project, and only a failing test proves what it lacks",
+            )
+        for receiver in (group.owner, *group.receivers):
+            reason = self._definitions.dynamic(receiver, _common_access(group))
+            if reason is not None:
+                return Refusal(Reason.DYNAMIC_OWNER, f"the attributes of {receiver.name} cannot be known: {reason}")
+            having = self._subclasses.having(receiver, attribute)
+            if having is not None:
+                return Refusal(Reason.DYNAMIC_OWNER, f"{having.name}, which inherits from {name}, has `{attribute}`")
+        writer = self._writer(group)
+        if writer is not None:
+            place = f"{writer.path}:{writer.position.line}"
+            return Refusal(Reason.DYNAMIC_OWNER, f"`{attribute}` is set at run time, at {place}")
+        return None
+
+    def _writer(self, group: Group) -> Reference | None:
+        """A place that sets the attribute on the owner, or on something that nobody can tell."""
+        for syntax in self._naming(_WRITTEN, group.attribute):
+            for writer in syntax.writers((group.attribute,)):
+                if writer.receiver is None:
+                    continue
+                receiver = self._receivers.of(syntax.source, writer.receiver)
+                if not receiver.owners or any(self.are_related(owner, group.owner) for owner, _ in receiver.owners):
+                    return writer
+        return None
+
+    def _unproven(self, group: Group) -> tuple[Reference, ...]:
+        """Places that name the attribute of something that nobody can tell."""
+        if group.kind not in ATTRIBUTE_KINDS:
+            return ()
+        known = {(site.reference.path, site.reference.name.start) for site in group.sites}
+        unproven: list[Reference] = []
+        asked = 0
+        for syntax in self._naming(_READ, group.attribute):
+            for reference in syntax.references((group.attribute,)):
+                place = (reference.path, reference.name.start)
+                if place in known or reference.receiver is None or reference.use in (Use.STRING, Use.IMPORT):
+                    continue
+                asked += 1
+                if asked > _MAX_ASKED:
+                    return ()
+                if not self._receivers.of(syntax.source, reference.receiver).owners:
+                    unproven.append(reference)
+        return tuple(unproven)
+
+    def _naming(self, pattern: bytes, attribute: str) -> Iterator[Syntax]:
+        """The files whose text matches a pattern with the attribute's name in it, parsed."""
+        named = re.compile(pattern % {b"name": re.escape(attribute.encode())})
+        for path in self.project.sources:
+            try:
+                if named.search((self.project.root / path).read_bytes()):
+                    yield self._files.syntax(path)
+            except (OSError, UnreadableSource, UnparsableSource):
+                continue  # listed among the blind files already
+
+
+@contextmanager
+def opened(project: Project, git: Git, progress: Progress) -> Iterator[Scanner]:
+    """A scanner with the engine that is installed.
+
+    Args:
+        project: what is scanned.
+        git: the history of the project; of the original when this one is a copy.
+        progress: is told what goes on.
+
+    Yields:
+        The scanner; its type server ends with the block.
+
+    Raises:
+        CheckerError: when no engine of a known version is installed.
+    """
+    with TypeServer(project) as server:
+        yield Scanner(project, Pyrefly(), server, git, progress)
+
+
+def _common_access(group: Group) -> Access | None:
+    kinds = {site.access for site in group.sites}
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def _unexplained(suite: SuiteResult | None, causes: Iterable[RootCause]) -> tuple[str, ...]:
+    """Tests that died of something missing, and that no cause explains. Other failures are no concern of this tool."""
+    if suite is None:
+        return ()
+    explained = {test for cause in causes for test in cause.tests}
+    cases = (case for case in suite.cases.values() if case.broken and case.raised)
+    return tuple(sorted(case.test for case in cases if case.test not in explained))
+
+
+def _warnings(checked: CheckResult, suite: SuiteResult | None) -> tuple[str, ...]:
+    warnings: list[str] = []
+    if checked.files == 0:
+        warnings.append("no file was analysed, so nothing is proven")
+    if suite is not None and suite.interrupted:
+        warnings.append(f"the tests did not come to their end: {suite.interrupted}")
+    if suite is not None and suite.foreign:
+        warnings.append(
+            f"the tests imported {', '.join(suite.foreign[:3])} from another folder than the one that was changed, so "
+            "they prove nothing; install the project without --editable, or name its import root in pytest's `pythonpath`"
+        )
+    return tuple(warnings)

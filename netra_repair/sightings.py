@@ -1,0 +1,321 @@
+"""Sightings: single places where something is missing, as the checker or a failing test saw them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+
+from netra_repair.causes import Proof, Site
+from netra_repair.definitions import Definitions
+from netra_repair.diagnostics import Blind, CauseKind, Diagnostic
+from netra_repair.failures import CaseResult, Raised, SuiteResult
+from netra_repair.files import Files
+from netra_repair.owners import Access, Owner
+from netra_repair.plan import RefusedSite
+from netra_repair.receivers import ImportReceivers, Receiver, Receivers
+from netra_repair.references import Reference, Star, Use
+from netra_repair.refusals import Reason, Refusal
+from netra_repair.source import Source, Span, UnreadableSource
+from netra_repair.syntax import UnparsableSource
+
+ATTRIBUTE_KINDS = (CauseKind.MISSING_ATTRIBUTE, CauseKind.MISSING_IMPORT)
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One place where something is missing.
+
+    Attributes:
+        kind: what does not fit.
+        attribute: the missing attribute; for call kinds the callable's name.
+        parameter: for call kinds the keyword or parameter; else "".
+        receiver: the class or module that was asked; for call kinds the one that defines the callable.
+        access: what stands left of the dot; None for call kinds.
+        reference: the place.
+        proof: who says so.
+        test: the test that died there; None for the checker's.
+        refusal: why the place is never rewritten, else None.
+    """
+
+    kind: CauseKind
+    attribute: str
+    parameter: str
+    receiver: Owner
+    access: Access | None
+    reference: Reference
+    proof: Proof
+    test: str | None = None
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sighted:
+    """What was made of the checker's findings, or of the failing tests.
+
+    Attributes:
+        sightings: the places whose owner is known.
+        set_aside: places that are no cause, with reasons.
+        blind: files that could be read by the checker, but not parsed here.
+    """
+
+    sightings: tuple[Sighting, ...] = ()
+    set_aside: tuple[RefusedSite, ...] = ()
+    blind: tuple[Blind, ...] = ()
+
+
+class Sighter:
+    """Turns what checkers and tests say into sightings.
+
+    Args:
+        files: of the project.
+        receivers: tells what stands left of a dot.
+        imports: tells it where no engine can, by following imports.
+        definitions: tells what classes and modules have.
+    """
+
+    def __init__(self, files: Files, receivers: Receivers, imports: ImportReceivers, definitions: Definitions) -> None:
+        self._files = files
+        self._receivers = receivers
+        self._imports = imports
+        self._definitions = definitions
+
+    def of_checker(self, diagnostics: Iterable[Diagnostic]) -> Sighted:
+        """Looks at every place that a checker marked.
+
+        Args:
+            diagnostics: in order of path.
+
+        Returns:
+            The sightings; places of which nothing can be said are set aside.
+        """
+        sightings: list[Sighting] = []
+        aside: list[RefusedSite] = []
+        blind: list[Blind] = []
+        for path, found in groupby(diagnostics, key=attrgetter("path")):
+            try:
+                source = self._files.source(path)
+            except UnreadableSource as error:
+                blind.append(Blind(path, error.reason))
+                continue
+            try:
+                self._files.syntax(path)
+            except UnparsableSource as error:
+                blind.append(Blind(path, error.reason))
+            for diagnostic in found:
+                seen = self._of_diagnostic(diagnostic, source)
+                if isinstance(seen, Sighting):
+                    sightings.append(seen)
+                elif seen is not None:
+                    aside.append(seen)
+        return Sighted(_without_followers(sightings), tuple(aside), tuple(blind))
+
+    def of_blind(self, paths: Iterable[str], known: Iterable[Sighting]) -> tuple[Sighting, ...]:
+        """Looks for what others lack in files that the checker could not read.
+
+        Args:
+            paths: the files.
+            known: what was seen elsewhere: only these attributes are looked for.
+
+        Returns:
+            The sightings whose receiver follows from imports.
+        """
+        names = {sighting.attribute for sighting in known if sighting.kind in ATTRIBUTE_KINDS}
+        return tuple(sighting for path in paths for sighting in self._of_blind(path, names))
+
+    def _of_blind(self, path: str, names: Collection[str]) -> Iterator[Sighting]:
+        try:
+            syntax = self._files.syntax(path)
+        except (UnreadableSource, UnparsableSource):
+            return
+        for reference in syntax.references(names):
+            asked = self._lacking(self._imports.of(syntax, reference), reference.attribute)
+            if not isinstance(asked, tuple):
+                continue
+            owner, access = asked
+            yield Sighting(
+                CauseKind.MISSING_IMPORT if reference.use is Use.IMPORT else CauseKind.MISSING_ATTRIBUTE,
+                reference.attribute,
+                "",
+                owner,
+                access,
+                reference,
+                Proof.IMPORTS,
+                refusal=_guarded(reference),
+            )
+
+    def of_tests(self, suite: SuiteResult) -> tuple[Sighting, ...]:
+        """Looks at every place where a test died of something missing.
+
+        Args:
+            suite: a run of the tests.
+
+        Returns:
+            The sightings, with the tests.
+        """
+        return tuple(sighting for case in suite.cases.values() for sighting in self._of_case(case))
+
+    def _of_diagnostic(self, diagnostic: Diagnostic, source: Source) -> Sighting | RefusedSite | None:
+        span = Span(source.offset(diagnostic.start), source.offset(diagnostic.end))
+        if diagnostic.kind in ATTRIBUTE_KINDS:
+            return self._of_attribute(diagnostic, source, span)
+        if diagnostic.callee is None:
+            return None
+        member = self._definitions.callable_named(diagnostic.callee)
+        reference = self._call(source.path, span)
+        if member is None or reference is None or not member.owner.is_inside:
+            return None
+        if any(argument.star is not Star.NONE for argument in reference.arguments or ()):
+            # Only a test can tell what is in it.
+            refusal = Refusal(Reason.STAR_ARGUMENTS, f"what `*` and `**` pass to `{member.name}` is not known")
+            return RefusedSite(Site(reference, member.owner, None, (Proof.CHECKER,), refusal), refusal)
+        return Sighting(
+            diagnostic.kind,
+            member.name,
+            diagnostic.name,
+            member.owner,
+            None,
+            reference,
+            Proof.CHECKER,
+            refusal=_guarded(reference),
+        )
+
+    def _of_attribute(self, diagnostic: Diagnostic, source: Source, span: Span) -> Sighting | RefusedSite | None:
+        refusal: Refusal | None = None
+        try:
+            reference = self._files.syntax(source.path).ending_at(span.end)
+        except UnparsableSource as error:
+            reference = _bare(diagnostic, source, span)
+            refusal = Refusal(Reason.SYNTAX_ERROR, f"the file does not parse ({error.reason}); mend it first")
+        if reference is None or reference.attribute != diagnostic.name:
+            return None
+        receiver = self._receiver(source, reference)
+        asked = self._lacking(receiver, reference.attribute)
+        if isinstance(asked, Refusal):
+            return RefusedSite(Site(reference, None, None, (Proof.CHECKER,), asked), asked)
+        if asked is None:
+            return None
+        owner, access = asked
+        return Sighting(
+            diagnostic.kind,
+            reference.attribute,
+            "",
+            owner,
+            access,
+            reference,
+            Proof.TYPE_SERVER,
+            refusal=refusal or _guarded(reference),
+        )
+
+    def _receiver(self, source: Source, reference: Reference) -> Receiver:
+        if reference.use is Use.IMPORT or reference.receiver is None:
+            return self._imports.of(self._files.syntax(source.path), reference)
+        return self._receivers.of(source, reference.receiver)
+
+    def _lacking(self, receiver: Receiver, attribute: str) -> tuple[Owner, Access] | Refusal | None:
+        """The one owner that lacks the attribute; a refusal when there is not exactly one; None when it has it after all."""
+        if not receiver.owners:
+            return Refusal(
+                Reason.UNKNOWN_RECEIVER, f"what stands left of `.{attribute}` is not known: {receiver.reason}"
+            )
+        owners = [part for part in receiver.owners if not part[0].name.endswith(".NoneType")]
+        lacking = [part for part in owners if attribute not in self._definitions.members(part[0])]
+        if len(lacking) == len(owners) == 1:
+            return lacking[0]
+        if not lacking:
+            return None if len(owners) == len(receiver.owners) else _union(attribute, "None has not")
+        if len(lacking) < len(owners):
+            return _union(attribute, f"only {lacking[0][0].name} lacks it")
+        return _union(attribute, "it may be one of several classes, and none has it")
+
+    def _call(self, path: str, span: Span) -> Reference | None:
+        try:
+            return self._files.syntax(path).call_covering(span)
+        except UnparsableSource:
+            return None
+
+    def _of_case(self, case: CaseResult) -> Iterator[Sighting]:
+        if not case.broken:
+            return
+        for raised in case.raised:
+            try:
+                sighting = self._of_raised(raised, case.test)
+            except (UnreadableSource, UnparsableSource, ValueError):
+                continue  # written meanwhile, or code that Python runs and LibCST does not parse: no position, no proof
+            if sighting is not None:
+                yield sighting
+
+    def _of_raised(self, raised: Raised, test: str) -> Sighting | None:
+        if raised.kind in ATTRIBUTE_KINDS:
+            owner = self._asked(raised)
+            reference = self._place(raised)
+            if owner is None or reference is None:
+                return None
+            access = raised.access or Access.MODULE
+            return Sighting(
+                raised.kind, raised.name, "", owner, access, reference, Proof.TEST, test, _guarded(reference)
+            )
+        if raised.start is None or raised.end is None or raised.callee is None:
+            return None
+        source = self._files.source(raised.path)
+        reference = self._call(raised.path, Span(source.offset(raised.start), source.offset(raised.end)))
+        member = self._definitions.callable_named(raised.callee)
+        if reference is None or member is None or not member.owner.is_inside:
+            return None
+        return Sighting(
+            raised.kind, member.name, raised.name, member.owner, None, reference, Proof.TEST, test, _guarded(reference)
+        )
+
+    def _asked(self, raised: Raised) -> Owner | None:
+        """The class that was asked, or the nearest of its bases that can be found in the sources."""
+        names = raised.bases or ((raised.receiver,) if raised.receiver else ())
+        found = (self._definitions.named(name) for name in names)
+        return next((owner for owner in found if owner is not None), None)
+
+    def _place(self, raised: Raised) -> Reference | None:
+        syntax = self._files.syntax(raised.path)
+        if raised.end is not None and not raised.in_library:
+            reference = syntax.ending_at(syntax.source.offset(raised.end))
+            if reference is not None and reference.attribute == raised.name:
+                return reference
+        last = raised.end.line if raised.end is not None else raised.line
+        lines = range(raised.line, last + 1)
+        near = [found for found in syntax.references((raised.name,)) if found.position.line in lines]
+        return near[0] if len(near) == 1 else None
+
+
+def _guarded(reference: Reference) -> Refusal | None:
+    return (
+        Refusal(Reason.GUARDED, f"the code expects that it may be absent: {reference.guard}")
+        if reference.guard
+        else None
+    )
+
+
+def _union(attribute: str, what: str) -> Refusal:
+    return Refusal(Reason.SOME_OF_A_UNION, f"several types stand left of `.{attribute}`: {what}")
+
+
+def _bare(diagnostic: Diagnostic, source: Source, span: Span) -> Reference:
+    """A reference without its surroundings, for a file that does not parse."""
+    start = span.end - len(diagnostic.name.encode(source.encoding))
+    receiver = Span(span.start, start - 1) if span.start < start - 1 else None
+    return Reference(
+        source.path, diagnostic.name, Span(start, span.end), source.position(start), receiver, span, Use.REFERENCE
+    )
+
+
+def _without_followers(sightings: list[Sighting]) -> tuple[Sighting, ...]:
+    """Leaves out what only follows: a keyword that has another name leaves its parameter without an argument."""
+    misnamed = {
+        sighting.reference.call and (sighting.reference.path, sighting.reference.call)
+        for sighting in sightings
+        if sighting.kind in (CauseKind.UNEXPECTED_KEYWORD, CauseKind.POSITIONAL_COUNT)
+    }
+    return tuple(
+        sighting
+        for sighting in sightings
+        if sighting.kind is not CauseKind.MISSING_ARGUMENT
+        or (sighting.reference.path, sighting.reference.call) not in misnamed
+    )

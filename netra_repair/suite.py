@@ -1,0 +1,295 @@
+"""Runs a project's tests with the project's own interpreter, and reads what the recorder wrote."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from netra_repair.diagnostics import CauseKind
+from netra_repair.errors import TestRunError
+from netra_repair.failures import CaseResult, Outcome, Raised, SuiteResult
+from netra_repair.owners import Access
+from netra_repair.recorder.job import JOB
+from netra_repair.source import Position
+
+_RECORDER = "netra_repair_recorder"  # its name in the other environment, where netra may be installed as well
+_OUTPUT_BYTES = 8_192
+_USAGE_ERROR = 4
+# What a run under pytest passes on, and would confuse the run below it.
+_NOT_INHERITED = ("PYTEST_CURRENT_TEST", "PYTEST_XDIST_")
+# The worst of a test's phases is its outcome.
+_WORST_FIRST = (
+    Outcome.FAILED,
+    Outcome.ERROR,
+    Outcome.XPASSED,
+    Outcome.XFAILED,
+    Outcome.SKIPPED,
+    Outcome.PASSED,
+)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """How a project's tests are run.
+
+    Attributes:
+        root: the folder they run in; node ids and files of results are relative to it.
+        python: the project's interpreter.
+        import_paths: the folders that the project's modules are imported from, inside `root`.
+        arguments: the user's own for pytest; they come last.
+    """
+
+    root: Path
+    python: Path
+    import_paths: Sequence[Path]
+    arguments: Sequence[str] = ()
+
+    def run(
+        self,
+        tests: Sequence[str] = (),
+        timeout_s: float = 600.0,
+        watched: Mapping[str, Collection[int]] | None = None,
+    ) -> SuiteResult:
+        """Runs tests in a process group of their own, which is ended with everything in it.
+
+        No byte code and no cache is written into the project. A failure does not stop the run, nor does a file that
+        cannot be collected. The order is pytest's own: pytest-randomly, where it is there, gets a fixed seed.
+
+        Args:
+            tests: node ids, or files, folders and classes for all of theirs; () for all that pytest finds.
+            timeout_s: seconds after which the run is ended; what was recorded until then is kept.
+            watched: lines, from 1, by file relative to the root, of which `SuiteResult.executed` tells whether they
+                ran; costs time before Python 3.12.
+
+        Returns:
+            The result; its `interrupted` says when the run did not come to its end, by time, signal or wish.
+
+        Raises:
+            TestRunError: when pytest is not there or cannot begin, refuses its arguments, or fails inside. A
+                conftest.py that cannot be imported is a case, not an error.
+        """
+        with tempfile.TemporaryDirectory(prefix="netra-tests-", ignore_cleanup_errors=True) as name:
+            folder = Path(name)
+            self._prepare(folder, tests, watched or {})
+            began = time.monotonic()
+            exit_code, timed_out = self._start(folder, timeout_s)
+            seconds = time.monotonic() - began
+            records = _Records.read(folder / "records")
+            output = _tail(folder / "output")
+        if not timed_out:
+            self._check(records, exit_code, output)
+        return records.result(exit_code, seconds, output, f"stopped after {timeout_s:g} s" if timed_out else None)
+
+    def _prepare(self, folder: Path, tests: Sequence[str], watched: Mapping[str, Collection[int]]) -> None:
+        """Lays the recorder and its job into the folder of a run."""
+        recorder = Path(__file__).parent / "recorder"
+        shutil.copytree(recorder, folder / _RECORDER, ignore=shutil.ignore_patterns("__pycache__"))
+        job = {
+            "root": str(self.root.absolute()),
+            "output": str(folder / "records"),
+            "import_paths": [str(path.absolute()) for path in self.import_paths],
+            "wanted": list(tests),
+            "watched": {path: sorted(lines) for path, lines in watched.items()},
+        }
+        (folder / "job").write_text(json.dumps(job), encoding="utf-8")
+
+    def _start(self, folder: Path, timeout_s: float) -> tuple[int, bool]:
+        """Runs pytest; its exit code, and whether it took too long."""
+        with (folder / "output").open("wb") as output:
+            try:
+                process = subprocess.Popen(
+                    self._command(folder),
+                    cwd=self.root,
+                    env=self._environment(folder),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise TestRunError(
+                    f"cannot run {self.python} in {self.root}: {error.filename}: {error.strerror}",
+                    "name the project's interpreter with --python",
+                ) from error
+        timed_out = False
+        try:
+            process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            timed_out = True
+        finally:  # also when this process is interrupted; and what the tests left running
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            exit_code = process.wait()
+        return exit_code, timed_out
+
+    def _command(self, folder: Path) -> list[str]:
+        return [
+            *(str(self.python.absolute()), "-m", "pytest", "--rootdir", str(self.root.absolute())),
+            *("-p", f"{_RECORDER}.plugin", "-o", f"cache_dir={folder / 'cache'}"),
+            *("-q", "--tb=short", "--color=no", "--maxfail=0", "--continue-on-collection-errors"),
+            *self.arguments,
+        ]
+
+    def _environment(self, folder: Path) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
+        paths = [
+            str(folder),
+            *(str(path.absolute()) for path in self.import_paths),
+            *filter(None, [kept.get("PYTHONPATH")]),
+        ]
+        return {
+            "PYTHONHASHSEED": "0",  # the order of sets, and what depends on it, is the same before and after
+            **kept,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": os.pathsep.join(paths),
+            JOB: str(folder / "job"),
+        }
+
+    def _check(self, records: _Records, exit_code: int, output: str) -> None:
+        words = " / ".join([line.strip() for line in output.splitlines() if line.strip()][-5:])
+        if records.broken is not None:
+            raise TestRunError(f"pytest failed inside: {records.broken}", "run pytest by hand to see where")
+        if not records.began and not records.phases:
+            if "No module named pytest" in output:
+                raise TestRunError(
+                    f"{self.python} has no pytest",
+                    "install pytest there, or name the project's interpreter with --python",
+                )
+            raise TestRunError(f"pytest did not begin (exit code {exit_code}): {words}", "run pytest by hand first")
+        if exit_code == _USAGE_ERROR and records.began:
+            raise TestRunError(f"pytest refuses: {words}", "correct the arguments for pytest")
+
+
+@dataclass
+class _Records:
+    """What the recorder wrote, put together."""
+
+    began: bool = False
+    finished: bool = False
+    broken: str | None = None
+    stopped: str | None = None
+    phases: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    running: dict[str, None] = field(default_factory=dict)
+    foreign: set[str] = field(default_factory=set)
+    executed: set[tuple[str, int]] | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, path: Path) -> _Records:
+        """Takes the lines of a file, which is not there when pytest was not."""
+        records = cls()
+        for line in path.read_bytes().splitlines() if path.exists() else ():
+            with suppress(ValueError):  # the line that a crash cut off
+                records.add(json.loads(line))
+        return records
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Takes one line."""
+        if "test" in record:
+            self.phases.setdefault(record["test"], []).append(record)
+            if record["when"] not in ("setup", "call"):
+                self.running.pop(record["test"], None)
+        if "running" in record:
+            self.running[record["running"]] = None
+        self.began = self.began or "pytest" in record
+        self.finished = self.finished or "finished" in record
+        self.broken = record.get("broken") or self.broken
+        self.stopped = record.get("stopped") or self.stopped
+        self.foreign.update(record.get("foreign", ()))
+        if record.get("executed") is not None:
+            self.executed = (self.executed or set()) | {(path, line) for path, line in record["executed"]}
+        if "note" in record:
+            self.notes.append(record["note"])
+
+    def result(self, exit_code: int, seconds: float, output: str, timeout: str | None) -> SuiteResult:
+        """The value.
+
+        Args:
+            exit_code: of the process.
+            seconds: it took.
+            output: the end of what it printed.
+            timeout: in words, that it was ended for taking too long.
+        """
+        interrupted = timeout or self.stopped
+        if interrupted is None and not self.finished and self.began:
+            interrupted = f"killed by {_signal(-exit_code)}" if exit_code < 0 else f"ended with exit code {exit_code}"
+        cases = {test: _case(test, phases) for test, phases in self.phases.items()}
+        if interrupted is not None and not self.finished and self.running:
+            interrupted = f"{interrupted} while {', '.join(self.running)} ran"
+            for test in self.running:
+                known = cases.get(test, CaseResult(test, Outcome.ERROR, True, (), 0.0))
+                cases[test] = CaseResult(test, Outcome.ERROR, True, known.raised, known.seconds, interrupted)
+        return SuiteResult(
+            cases,
+            exit_code,
+            seconds,
+            tuple(sorted(self.foreign)),
+            output,
+            interrupted,
+            None if self.executed is None else frozenset(self.executed),
+            tuple(self.notes),
+        )
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _case(test: str, phases: Sequence[Mapping[str, Any]]) -> CaseResult:
+    """One test from its phases; those of tries that a plugin repeated do not count."""
+    counted = [(phase, outcome) for phase in phases if (outcome := _outcome(phase)) is not None]
+    outcome = min((outcome for _, outcome in counted), key=_WORST_FIRST.index, default=Outcome.ERROR)
+    raised = dict.fromkeys(_raised(facts) for phase, _ in counted for facts in phase.get("raised", ()))
+    reasons = [phase["reason"] for phase, ended in counted if ended is outcome and "reason" in phase]
+    return CaseResult(
+        test,
+        outcome,
+        phases[-1]["when"] != "collect",
+        tuple(raised),
+        sum(phase["seconds"] for phase in phases),
+        next(iter(reasons), ""),
+    )
+
+
+def _outcome(phase: Mapping[str, Any]) -> Outcome | None:
+    if phase["outcome"] == "failed":
+        return Outcome.FAILED if phase["when"] == "call" else Outcome.ERROR
+    with suppress(ValueError):
+        return Outcome(phase["outcome"])
+    return None
+
+
+def _raised(facts: Mapping[str, Any]) -> Raised:
+    return Raised(
+        kind=CauseKind(facts["kind"]),
+        name=facts["name"],
+        receiver=facts["receiver"],
+        access=None if facts["access"] is None else Access(facts["access"]),
+        bases=tuple(facts["bases"]),
+        callee=facts["callee"],
+        path=facts["path"],
+        line=facts["line"],
+        start=None if facts["start"] is None else Position(*facts["start"]),
+        end=None if facts["end"] is None else Position(*facts["end"]),
+        in_library=facts["in_library"],
+        message=facts["message"],
+    )
+
+
+def _tail(path: Path) -> str:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _OUTPUT_BYTES))
+        return file.read().decode("utf-8", "replace")

@@ -1,0 +1,157 @@
+"""Proof that edits changed what they say and nothing else: by the bytes, and by the syntax trees before and after.
+
+Nothing here looks at how an edit was made or spliced.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from functools import cache
+
+import libcst as cst
+
+from netra_repair.edits import Edit
+from netra_repair.layout import UnparsableSource, deeply, parsed
+from netra_repair.source import Source
+
+# What an edit does to the tree: what was written, and what is. A keyword that comes in was "" and is "name=".
+_Change = tuple[str, str]
+
+
+class _OtherDifference(Exception):
+    """Raised when the trees differ in what no edit may change."""
+
+
+def difference(before: Source, after: Source, edits: Sequence[Edit]) -> str | None:
+    """Looks for anything that the planned edits do not say.
+
+    Every byte outside the edits must be the same. In the syntax tree each edit must be one of these changes, and each
+    change one of the edits: another name of an attribute, of what an import takes (also with an `as` that keeps the old
+    one), of a part of a dotted path in a string that is an argument; a keyword before an argument, or another one.
+
+    Args:
+        before: the file as it was.
+        after: the file as it would be.
+        edits: what was planned.
+
+    Returns:
+        None when there is nothing else; otherwise what it is, in words for the report.
+    """
+    if after.encoding != before.encoding:
+        return f"the encoding has become {after.encoding}"
+    elsewhere = _changed_elsewhere(before, after, edits)
+    if elsewhere is not None:
+        return elsewhere
+    try:
+        trees = parsed(before), parsed(after)
+        changes = Counter(_changes(*trees))
+    except UnparsableSource as error:
+        return error.reason
+    except _OtherDifference as found:
+        return str(found)
+    planned = Counter((before.slice(edit.span), edit.text) for edit in set(edits))
+    for change in planned - changes:
+        return f"{_told(change)} was planned, and the syntax tree does not show it"
+    for change in changes - planned:
+        return f"{_told(change)} was not planned"
+    return None
+
+
+def _told(change: _Change) -> str:
+    old, new = change
+    return f"`{old}` to `{new}`" if old else f"an additional `{new}`"
+
+
+def _changed_elsewhere(before: Source, after: Source, edits: Sequence[Edit]) -> str | None:
+    """Walks over both files' bytes, from the end to the beginning, and compares what is between the edits."""
+    at, there = len(before.data), len(after.data)
+    for edit in sorted(set(edits), reverse=True):
+        text = edit.text.encode(before.encoding)
+        between = at - edit.span.end
+        if between < 0 or there < between + len(text):
+            return f"the edit at byte {edit.span.start} does not fit the file"
+        if before.data[edit.span.end : at] != after.data[there - between : there]:
+            return f"bytes behind the edit at byte {edit.span.start} have changed"
+        there -= between + len(text)
+        if after.data[there : there + len(text)] != text:
+            return f"the edit at byte {edit.span.start} is not there"
+        at = edit.span.start
+    return None if before.data[:at] == after.data[:there] else "bytes before the first edit have changed"
+
+
+def _changes(before: cst.Module, after: cst.Module) -> Iterator[_Change]:
+    """Goes through both trees side by side.
+
+    Raises:
+        _OtherDifference: at the first one that no edit may make.
+    """
+    waiting: list[tuple[object, object, cst.CSTNode]] = [(before, after, before)]
+    while waiting:
+        old, new, holder = waiting.pop()
+        if isinstance(old, cst.CSTNode) and isinstance(new, cst.CSTNode) and type(old) is type(new):
+            compared = _fields(type(old))
+            for names, change in _allowed(old, new):
+                yield change
+                compared -= names
+            waiting += [(getattr(old, name), getattr(new, name), old) for name in compared]
+        elif isinstance(old, list | tuple) and isinstance(new, list | tuple) and len(old) == len(new):
+            waiting += [(first, second, holder) for first, second in zip(old, new, strict=True)]
+        elif old != new:
+            code = deeply(lambda: before.code_for_node(holder))  # noqa: B023 - called at once
+            raise _OtherDifference(f"the syntax tree differs at `{code.strip()[:60]}`, a {type(holder).__name__}")
+
+
+@cache
+def _fields(kind: type[cst.CSTNode]) -> frozenset[str]:
+    return frozenset(field.name for field in fields(kind))
+
+
+def _allowed(old: cst.CSTNode, new: cst.CSTNode) -> Iterator[tuple[frozenset[str], _Change]]:
+    """The changes that an edit may make of a node, with the fields that they account for."""
+    match old, new:
+        case cst.Import(), cst.Import():
+            if not old.deep_equals(new):
+                raise _OtherDifference("another module is imported")
+        case cst.ImportFrom(module=was), cst.ImportFrom(module=comes):
+            if was is not None and not (comes is not None and was.deep_equals(comes)):
+                raise _OtherDifference("names are imported from another module")
+        case cst.ImportAlias(), cst.ImportAlias():
+            yield from _imported(old, new)
+        case cst.Attribute(attr=was), cst.Attribute(attr=comes) if was.value != comes.value:
+            yield frozenset({"attr"}), (was.value, comes.value)
+        case cst.Arg(keyword=was), cst.Arg(keyword=cst.Name(value=name)) if was is None or was.value != name:
+            change = ("", f"{name}=") if was is None else (was.value, name)
+            yield frozenset({"keyword"} if was is not None else {"keyword", "equal"}), change
+            yield from _in_string(old.value, new.value)
+        case cst.Arg(), cst.Arg():
+            yield from _in_string(old.value, new.value)
+        case cst.Call(), cst.Call():
+            names = [argument.keyword.value for argument in new.args if argument.keyword is not None]
+            if len(set(names)) < len(names):
+                raise _OtherDifference(f"a call passes a keyword twice: {', '.join(names)}")
+
+
+def _imported(old: cst.ImportAlias, new: cst.ImportAlias) -> Iterator[tuple[frozenset[str], _Change]]:
+    was, comes = old.evaluated_name, new.evaluated_name
+    if old.asname is None and new.asname is not None:
+        if new.evaluated_alias != was:
+            raise _OtherDifference(f"`{was}` is no longer bound")
+        yield frozenset({"name", "asname"}), (was, f"{comes} as {was}")
+    elif was != comes:
+        if old.asname is None:
+            raise _OtherDifference(f"`{was}` is no longer bound")
+        yield frozenset({"name"}), (was, comes)
+
+
+def _in_string(old: cst.BaseExpression, new: cst.BaseExpression) -> Iterator[tuple[frozenset[str], _Change]]:
+    """Parts of a dotted path that have another name."""
+    if not isinstance(old, cst.SimpleString) or not isinstance(new, cst.SimpleString) or old.value == new.value:
+        return
+    was, comes = old.raw_value.split("."), new.raw_value.split(".")
+    if (old.prefix, old.quote, len(was)) != (new.prefix, new.quote, len(comes)):
+        raise _OtherDifference(f"the string {old.value[:60]} has become another one")
+    for one, other in zip(was, comes, strict=True):
+        if one != other:
+            yield frozenset({"value"}), (one, other)

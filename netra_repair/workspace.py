@@ -1,0 +1,225 @@
+"""A copy of a project to work in: whatever tests and tools do there, the project's own files stay as they are."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import stat
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Self
+
+from netra_repair.errors import ProjectError
+from netra_repair.journal import FOLDER
+from netra_repair.project import Project
+
+_GIB = 1 << 30
+# What tools make again by themselves, and what belongs to a version control that a copy has no part in.
+_LEFT_OUT = frozenset(
+    f"""{FOLDER} .git .hg .svn .jj .tox .nox .eggs .mypy_cache .pytest_cache .ruff_cache .pyrefly_cache .hypothesis
+    .ipynb_checkpoints __pycache__ node_modules""".split()
+)
+# Outputs of builds, but only at the top and where no source of the project lies below: packages are called so too.
+_OUTPUTS = frozenset({"build", "dist"})
+_STOPPED = (signal.SIGTERM, signal.SIGHUP)
+
+
+class Workspace:
+    """A copy of a project's files in a temporary folder, gone at the end of the `with` block.
+
+    Real copies, no hard links: tests may write. Links that point inside the project lead to the copy, links that point
+    elsewhere lead there still, as they do in the project itself. Version control, virtual environments, caches and
+    outputs of builds are not copied. SIGTERM and SIGHUP end the block like an exception, unless the program handles
+    them itself.
+
+    Args:
+        project: what to copy.
+        limit: the most bytes to copy.
+    """
+
+    def __init__(self, project: Project, limit: int = 8 * _GIB) -> None:
+        self._origin = project
+        self._limit = limit
+        self._folder: Path | None = None
+        self._digests: dict[str, str] = {}
+        self._handlers: dict[signal.Signals, signal.Handlers] = {}
+
+    def __enter__(self) -> Self:
+        """Makes the copy.
+
+        Returns:
+            Itself.
+
+        Raises:
+            ProjectError: when the project is too large, cannot be read, or there is no room for it.
+        """
+        self._take_signals()
+        try:
+            self._make()
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Removes the copy."""
+        self._remove()
+
+    @property
+    def root(self) -> Path:
+        """The copy's root; its last part is that of the project's own."""
+        if self._folder is None:
+            raise RuntimeError("the workspace is used outside of its with block")
+        return self._folder / self._origin.root.name
+
+    @property
+    def project(self) -> Project:
+        """The copy as a project, with the interpreter and the installed packages of the original."""
+        paths = (self.root / path.relative_to(self._origin.root) for path in self._origin.search_paths)
+        return replace(self._origin, root=self.root, search_paths=tuple(paths))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is different in the copy and may show in its tests."""
+        if (self._origin.root / ".git").exists():
+            return ("tests ran in a copy without .git; those that call git see no repository",)
+        return ()
+
+    def changed(self) -> tuple[str, ...]:
+        """The project's sources whose bytes in the copy are not those that were copied, or that are gone."""
+        return tuple(path for path, digest in self._digests.items() if _digest(self.root / path) != digest)
+
+    def _make(self) -> None:
+        try:
+            entries = list(_entries(self._origin))
+            self._check_room(sum(entry.size for entry in entries))
+            self._folder = Path(tempfile.mkdtemp(prefix="netra-repair-")).resolve()
+            self.root.mkdir()
+            for entry in entries:
+                with suppress(FileNotFoundError):  # gone since it was listed: a log, a lock of an editor
+                    _copy(entry, self._origin.root, self.root)
+        except OSError as error:
+            raise ProjectError(
+                f"{self._origin.root} cannot be copied: {error.filename}: {error.strerror}",
+                "make it readable, or set TMPDIR to a folder with room",
+            ) from error
+        self._digests = {path: _digest(self.root / path) for path in self._origin.sources}
+
+    def _check_room(self, size: int) -> None:
+        if size > self._limit:
+            raise ProjectError(
+                f"{self._origin.root} holds {size / _GIB:.1f} GiB; at most {self._limit / _GIB:.1f} GiB are copied",
+                "work on a checkout without the data that the tests do not need",
+            )
+        place = tempfile.gettempdir()
+        free = shutil.disk_usage(place).free
+        if size > free:
+            raise ProjectError(
+                f"{self._origin.root} holds {size / _GIB:.1f} GiB; {place} has room for {free / _GIB:.1f} GiB",
+                "make room, or set TMPDIR to a folder that has it",
+            )
+
+    def _take_signals(self) -> None:
+        # Python lets the main thread alone set handlers; a program that has its own unwinds in its own way.
+        if threading.current_thread() is threading.main_thread():
+            for number in _STOPPED:
+                if signal.getsignal(number) is signal.SIG_DFL:
+                    self._handlers[number] = signal.SIG_DFL
+                    signal.signal(number, _stop)
+
+    def _remove(self) -> None:
+        for number in self._handlers:
+            signal.signal(number, signal.SIG_IGN)  # what has begun to end need not be told again
+        if self._folder is not None:
+            _remove(self._folder)
+            self._folder = None
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A folder, file or link to copy: its path below the root, its mode, and its size when it is a file."""
+
+    path: str
+    mode: int
+    size: int
+
+
+def _entries(project: Project) -> Iterator[_Entry]:
+    """What to copy, folders before what is in them."""
+    with_sources = {path.partition("/")[0] for path in project.sources}
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        with os.scandir(project.root / folder) as found:
+            for item in sorted(found, key=lambda item: item.name):
+                if item.name in _LEFT_OUT or (not folder and item.name in _OUTPUTS - with_sources):
+                    continue
+                path = f"{folder}/{item.name}" if folder else item.name
+                mode = item.stat(follow_symlinks=False).st_mode
+                if stat.S_ISDIR(mode):
+                    if _is_environment(item.path):
+                        continue
+                    waiting.append(path)
+                elif not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
+                    continue  # sockets, pipes and devices have no content
+                yield _Entry(path, mode, item.stat(follow_symlinks=False).st_size if stat.S_ISREG(mode) else 0)
+
+
+def _is_environment(folder: str) -> bool:
+    return any(os.path.lexists(os.path.join(folder, sign)) for sign in ("pyvenv.cfg", "conda-meta"))
+
+
+def _copy(entry: _Entry, origin: Path, root: Path) -> None:
+    source, target = origin / entry.path, root / entry.path
+    if stat.S_ISLNK(entry.mode):
+        target.symlink_to(_link(source, origin, root))
+    elif stat.S_ISDIR(entry.mode):
+        target.mkdir()
+        target.chmod(stat.S_IMODE(entry.mode) | stat.S_IRWXU)
+    else:
+        shutil.copy2(source, target)
+
+
+def _link(source: Path, origin: Path, root: Path) -> str:
+    """Where a link is to point in the copy."""
+    said = os.readlink(source)
+    meant = os.path.normpath(source.parent / said)
+    if not Path(meant).is_relative_to(origin):
+        return meant
+    return str(root / Path(meant).relative_to(origin)) if os.path.isabs(said) else said
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def _remove(folder: Path) -> None:
+    try:
+        shutil.rmtree(folder)
+    except OSError:
+        # A test may have left folders without permissions, or a process that still writes.
+        for path, folders, _ in os.walk(folder):
+            for below in (Path(path, name) for name in folders):
+                if not below.is_symlink():
+                    with suppress(OSError):
+                        below.chmod(stat.S_IRWXU)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    raise SystemExit(128 + number)

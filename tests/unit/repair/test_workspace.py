@@ -1,0 +1,268 @@
+"""Workspaces: real copies that are gone afterwards, and a project that stays as it was."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from netra_repair.errors import ProjectError
+from netra_repair.project import Project
+from netra_repair.workspace import Workspace
+from tests.support.repair_plans import AWKWARD, write_files
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A project's folder."""
+    (tmp_path / "shop").mkdir()
+    return tmp_path / "shop"
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where workspaces are made in a test."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def project_of(root: Path, *search_paths: str) -> Project:
+    """The folder as a project: every Python file outside of hidden folders is a source."""
+    sources = sorted(
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*.py")
+        if not any(part.startswith(".") for part in path.relative_to(root).parts)
+    )
+    return Project(
+        root=root,
+        python=Path(sys.executable),
+        python_version="3.11.7",
+        search_paths=tuple(root / path for path in search_paths or ("",)),
+        site_packages=(root / ".venv/lib",),
+        sources=tuple(sources),
+        left_out=(),
+    )
+
+
+def files_below(root: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_the_copy_holds_the_files_to_the_byte_with_their_modes(root: Path) -> None:
+    """Sources, data and empty folders come along, with their modes and times; nothing is shared with the original."""
+    write_files(root, {**AWKWARD, "data/big.bin": bytes(300_000), "run.sh": b"#!/bin/sh\n", ".env": b"A=1\n"})
+    (root / "run.sh").chmod(0o755)
+    (root / "locked.txt").write_bytes(b"x")
+    (root / "locked.txt").chmod(0o444)
+    (root / "empty").mkdir()
+    os.utime(root / "run.sh", (1e9, 1e9))
+    with Workspace(project_of(root)) as workspace:
+        assert files_below(workspace.root) == files_below(root)
+        assert (workspace.root / "empty").is_dir()
+        assert stat.S_IMODE((workspace.root / "run.sh").stat().st_mode) == 0o755
+        assert stat.S_IMODE((workspace.root / "locked.txt").stat().st_mode) == 0o444
+        assert (workspace.root / "run.sh").stat().st_mtime == 1e9
+        (workspace.root / "data/big.bin").write_bytes(b"changed")
+        (workspace.root / "plain.py").unlink()
+        assert files_below(root)["data/big.bin"] == bytes(300_000)
+        assert files_below(root)["plain.py"] == AWKWARD["plain.py"]
+
+
+LEFT_OUT: Mapping[str, bytes] = {
+    ".git/HEAD": b"",
+    "sub/.git": b"gitdir: elsewhere",
+    "env/pyvenv.cfg": b"",
+    "env/lib/python/site-packages/x.py": b"",
+    "conda/conda-meta/history": b"",
+    "web/node_modules/x/index.js": b"",
+    "pkg/__pycache__/a.pyc": b"",
+    ".mypy_cache/x": b"",
+    ".pytest_cache/x": b"",
+    ".ruff_cache/x": b"",
+    ".tox/py/x": b"",
+    ".nox/py/x": b"",
+    ".netra-repair/runs/1/journal.jsonl": b"",
+    "build/lib/x.txt": b"",
+    "dist/x.whl": b"",
+}
+
+
+def test_what_is_no_part_of_the_project_stays_behind(root: Path) -> None:
+    """Version control, environments, caches and outputs of builds are not copied; packages of such names are."""
+    own = {"pkg/a.py": b"", "pkg/build/b.py": b"", "pkg/dist/c.txt": b"", "sub/d.py": b"", "env.py": b""}
+    write_files(root, {**own, **LEFT_OUT})
+    with Workspace(project_of(root)) as workspace:
+        assert files_below(workspace.root) == own
+        assert workspace.notes == ("tests ran in a copy without .git; those that call git see no repository",)
+
+
+def test_a_package_called_build_is_no_output(root: Path) -> None:
+    """A folder at the top with sources of the project in it comes along whatever it is called."""
+    write_files(root, {"build/__init__.py": b"", "build/data.txt": b"x"})
+    with Workspace(project_of(root)) as workspace:
+        assert files_below(workspace.root) == {"build/__init__.py": b"", "build/data.txt": b"x"}
+        assert workspace.notes == ()
+
+
+def test_links_inside_lead_to_the_copy_and_links_outside_stay(root: Path) -> None:
+    """No link of the copy leads back into the project, a link to data elsewhere finds it, no cycle is followed."""
+    write_files(root, {"a.py": b"1", "pkg/b.py": b"2"})
+    outside = root.parent / "outside"
+    write_files(outside, {"data.txt": b"3"})
+    (root / "near.py").symlink_to("a.py")
+    (root / "pkg/up.py").symlink_to("../a.py")
+    (root / "absolute.py").symlink_to(root / "pkg/b.py")
+    (root / "folder").symlink_to(root / "pkg")
+    (root / "pkg/cycle").symlink_to("..")
+    (root / "broken").symlink_to("nowhere")
+    (root / "data").symlink_to("../outside")
+    with Workspace(project_of(root)) as workspace:
+        copy = workspace.root
+        assert (copy / "near.py").resolve() == copy / "a.py"
+        assert (copy / "pkg/up.py").resolve() == copy / "a.py"
+        assert (copy / "absolute.py").resolve() == copy / "pkg/b.py"
+        assert (copy / "folder").resolve() == copy / "pkg"
+        assert (copy / "pkg/cycle").resolve() == copy
+        assert (copy / "broken").is_symlink()
+        assert (copy / "data/data.txt").resolve() == outside / "data.txt"
+    assert (outside / "data.txt").read_bytes() == b"3"
+
+
+def test_sockets_and_pipes_are_passed_over(root: Path) -> None:
+    """What has no content and would block a reader is not copied."""
+    write_files(root, {"a.py": b""})
+    os.mkfifo(root / "pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        folder = os.getcwd()
+        os.chdir(root)  # the path of a socket is short
+        server.bind("socket")
+        os.chdir(folder)
+        with Workspace(project_of(root)) as workspace:
+            assert os.listdir(workspace.root) == ["a.py"]
+
+
+def test_the_copy_is_a_project_of_its_own(root: Path) -> None:
+    """Import roots lead into the copy, the interpreter and the installed packages are those of the project."""
+    write_files(root, {"src/pkg/a.py": b"", "tests/test_a.py": b""})
+    project = project_of(root, "", "src")
+    with Workspace(project) as workspace:
+        copy = workspace.root
+        assert workspace.project == replace(project, root=copy, search_paths=(copy, copy / "src"))
+        assert copy.name == root.name
+        assert workspace.project.module_of("src/pkg/a.py") == project.module_of("src/pkg/a.py")
+
+
+def test_changed_sources_are_told(root: Path) -> None:
+    """What tests did to sources shows; other files are their own business."""
+    write_files(root, {"a.py": b"1", "b.py": b"2", "c.py": b"3", "d.txt": b"4"})
+    with Workspace(project_of(root)) as workspace:
+        assert workspace.changed() == ()
+        (workspace.root / "b.py").write_bytes(b"changed")
+        (workspace.root / "c.py").unlink()
+        (workspace.root / "d.txt").unlink()
+        assert workspace.changed() == ("b.py", "c.py")
+
+
+def test_a_project_that_is_too_large_is_refused_before_anything_is_copied(root: Path, temporary: Path) -> None:
+    """The limit counts what would be copied, and the error says how much that is and what to do."""
+    write_files(root, {"a.py": b"x" * 600, "env/pyvenv.cfg": b"y" * 10_000})
+    with Workspace(project_of(root), limit=600):
+        pass
+    with pytest.raises(ProjectError, match="GiB are copied; work on a checkout without the data"):
+        Workspace(project_of(root), limit=599).__enter__()
+    assert os.listdir(temporary) == []
+
+
+def leave_by(error: type[BaseException], root: Path) -> None:
+    """Makes a workspace, leaves a folder without permissions in it, and raises."""
+    with Workspace(project_of(root)) as workspace:
+        shut = workspace.root / "shut"
+        write_files(shut, {"x": b""})
+        shut.chmod(0)
+        raise error
+
+
+def test_nothing_is_left_after_an_exception(root: Path, temporary: Path) -> None:
+    """Whatever ends the block, and whatever the tests left in the copy, the copy is gone."""
+    write_files(root, {"a.py": b""})
+    for error in (ValueError, KeyboardInterrupt, SystemExit):
+        with pytest.raises(error):
+            leave_by(error, root)
+        assert os.listdir(temporary) == []
+
+
+def test_a_file_that_cannot_be_copied_leaves_nothing(
+    root: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error in the middle of copying is told with the file, and what was copied is removed."""
+    write_files(root, {"a.py": b"whole"})
+
+    def fail(source: Path, target: Path) -> None:
+        target.write_bytes(b"hal")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source))
+
+    monkeypatch.setattr(shutil, "copy2", fail)
+    with pytest.raises(ProjectError, match=r"a\.py: No space left on device"):
+        Workspace(project_of(root)).__enter__()
+    assert os.listdir(temporary) == []
+
+
+def test_a_workspace_in_a_thread_leaves_signals_alone(root: Path) -> None:
+    """Only the main thread may set handlers; elsewhere the copy is made without."""
+    write_files(root, {"a.py": b""})
+    seen: list[object] = []
+
+    def work() -> None:
+        with Workspace(project_of(root)):
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [signal.SIG_DFL]
+
+
+KILLED = """
+import sys, tempfile
+from pathlib import Path
+from netra_repair.project import Project
+from netra_repair.workspace import Workspace
+tempfile.tempdir = sys.argv[2]
+root = Path(sys.argv[1])
+with Workspace(Project(root, Path(sys.executable), "3.11.7", (root,), (), ("a.py",), ())) as workspace:
+    print(workspace.root, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_that_ends_the_program_ends_the_copy(root: Path, temporary: Path, number: signal.Signals) -> None:
+    """A stopped program removes its copy, and still ends as one that was stopped."""
+    write_files(root, {"a.py": b""})
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(root), str(temporary)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as program:
+        assert program.stdout
+        copy = Path(os.fsdecode(program.stdout.readline().rstrip()))
+        assert (copy / "a.py").exists()
+        program.send_signal(number)
+        assert program.wait() in (128 + number, -number)
+    assert os.listdir(temporary) == []
