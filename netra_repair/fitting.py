@@ -81,9 +81,11 @@ class Fitter:
             return self._import(site, syntax, member)
         if site.reference.use is Use.STRING:
             return self._string(site, syntax, name)
-        refusal = _kind(site, member)
-        if refusal is not None:
-            return refusal
+        of_instances = member.kind in (MemberKind.INSTANCE_METHOD, MemberKind.PROPERTY) or member.instance_only
+        if site.access is Access.CLASS and of_instances:
+            return Refusal(
+                Reason.KIND_MISMATCH, f"`{name}` is a {member.kind} of instances, and the class is asked for it"
+            )
         if site.reference.arguments is None:
             return self._uncalled(site, syntax, member)
         arguments = self._arguments(site.reference, member, self._renamed)
@@ -154,15 +156,3 @@ class Fitter:
         if owner not in self._known:
             self._known[owner] = self._definitions.members(owner)
         return self._known[owner]
-
-
-def _kind(site: Site, member: Member) -> Refusal | None:
-    """Why a member cannot be looked up, or called, as the site does it."""
-    of_instances = member.kind in (MemberKind.INSTANCE_METHOD, MemberKind.PROPERTY) or member.instance_only
-    if site.access is Access.CLASS and of_instances:
-        return Refusal(
-            Reason.KIND_MISMATCH, f"`{member.name}` is a {member.kind} of instances, and the class is asked for it"
-        )
-    if member.kind is MemberKind.PROPERTY and site.reference.use in (Use.CALL, Use.DECORATOR):
-        return Refusal(Reason.KIND_MISMATCH, f"`{member.name}` is a property, and it is called here")
-    return None

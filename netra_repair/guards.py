@@ -24,10 +24,10 @@ _RAISES = re.compile(r"raises\w*|assert_?raises\w*", re.IGNORECASE)
 _ASSERTS = re.compile(r"assert\w*", re.IGNORECASE)
 _ASSERTS_THE_OPPOSITE = re.compile(r"assert_?(?:false|not\w*)", re.IGNORECASE)
 _VERSIONS = frozenset(
-    {"version_info", "hexversion", "python_version", "python_version_tuple", "python_implementation", "implementation"}
+    {"version_info", "hexversion", "python_version", "python_version_tuple", "python_implementation"}
     | {"__version__", "VERSION", "PY2", "PY3", "PYPY"}
 )
-_PLATFORMS = frozenset({"sys.platform", "os.name", "platform.system", "platform.machine"})
+_PLATFORMS = frozenset({"sys.platform", "sys.implementation.name", "os.name", "platform.system", "platform.machine"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,13 +194,10 @@ class Guards:
         for call in self._layout.of_type(cst.Call):
             name = called(call)[0]
             expects = keywords(call).get("raises") if name == "xfail" else None
-            errors = _expected(call) if _RAISES.fullmatch(name) else _exceptions(expects) if expects else ()
-            if not errors:
-                continue
-            places = [self._layout.outer(call), decorated(self._layout, call)]
-            for place in places:
-                if place is not None:
-                    yield Region(*place, Guard.RAISES, errors=frozenset(errors))
+            errors = _expected(call) if _RAISES.fullmatch(name) else frozenset(_exceptions(expects) if expects else ())
+            for place in (self._layout.outer(call), decorated(self._layout, call)):
+                if errors and place is not None:
+                    yield Region(*place, Guard.RAISES, errors=errors)
 
     def _asserted(self, question: cst.Call) -> bool | None:
         """What an assertion around a question says of the answer; None when there is no assertion around it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from dataclasses import replace
 
 from netra_repair.causes import Proof, RootCause
 from netra_repair.checkers import Checker, Pyrefly
+from netra_repair.class_statements import ClassStatements
 from netra_repair.definitions import Definitions
 from netra_repair.diagnostics import CheckResult
 from netra_repair.explaining import Explainer
@@ -18,6 +18,7 @@ from netra_repair.files import Files
 from netra_repair.findings import Findings
 from netra_repair.git import Git
 from netra_repair.grouping import Group, grouped
+from netra_repair.occurrences import Occurrences
 from netra_repair.owners import Access, Owner
 from netra_repair.plan import Plan, RefusedSite, in_order
 from netra_repair.planning import Planner
@@ -28,17 +29,16 @@ from netra_repair.references import Reference, Use
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.sightings import ATTRIBUTE_KINDS, Sighter
 from netra_repair.source import UnreadableSource
-from netra_repair.subclasses import Subclasses
 from netra_repair.syntax import Syntax, UnparsableSource
+from netra_repair.triage import Triage
 from netra_repair.type_server import TypeServer
 
 # References of one name whose receivers are asked for one by one, to list those that nobody can tell. A name that is
 # more common than that (`get`) is not listed: the list would be no help.
 _MAX_ASKED = 400
 
-# What the text of a file must hold before it is parsed: `.name =` and its relatives, or the name in quotes; `.name`.
-_WRITTEN = rb"\.\s*%(name)s\s*(=[^=]|[:,+|&*/-]|in\b)|['\"]%(name)s['\"]"
-_READ = rb"\.\s*%(name)s\b"
+# What the code means by it: places that are no findings.
+_MEANT = (Reason.GUARDED, Reason.ABSENCE_TEST, Reason.UNREACHABLE)
 
 
 class Scanner:
@@ -62,7 +62,9 @@ class Scanner:
         self._imports = ImportReceivers(project, self._definitions)
         self._git = git
         self._progress = progress
-        self._subclasses = Subclasses(project, self._definitions)
+        self._triage = Triage(self._definitions, ClassStatements(project, self._definitions))
+        self._sighter = Sighter(self._files, self._receivers, self._imports, self._definitions, self._triage)
+        self._occurrences = Occurrences(project)
         self._explainer = Explainer(project, self._definitions, self._receivers, git)
         self._seconds: dict[str, float] = {}
 
@@ -84,12 +86,11 @@ class Scanner:
         chosen = self.project.selected(paths)
         with self._step("checking types"):
             checked = self._checker.check(self.project, chosen)
-        sighter = Sighter(self._files, self._receivers, self._imports, self._definitions)
         with self._step("proving receivers"):
-            by_checker = sighter.of_checker(checked.diagnostics)
-            by_imports = sighter.of_blind([blind.path for blind in checked.blind], by_checker.sightings)
+            by_checker = self._sighter.of_checker(checked.diagnostics)
+            by_imports = self._sighter.of_blind([blind.path for blind in checked.blind], by_checker.sightings)
         with self._step("placing failures"):
-            by_tests = sighter.of_tests(suite) if suite is not None else ()
+            by_tests = self._sighter.of_tests(suite) if suite is not None else ()
         sightings = [*by_checker.sightings, *by_imports, *by_tests]
         groups, aside = self._told_apart(grouped(sightings, self._definitions))
         with self._step("ranking candidates", len(groups)):
@@ -117,6 +118,7 @@ class Scanner:
             paths: relative to the project's root.
         """
         self._files.forget(paths)
+        self._occurrences.forget(paths)
         self._server.changed(paths)
 
     def plan(self, cause: RootCause, replacement: str) -> Plan:
@@ -162,48 +164,44 @@ class Scanner:
         aside: list[RefusedSite] = []
         with self._step("telling causes from dynamic code"):
             for group in groups:
-                why = self._no_cause(group)
-                if why is None:
-                    causes.append(group)
-                    continue
+                why = self._dynamic(group)
                 proven = [site for site in group.sites if Proof.TEST in site.proofs]
-                if proven and why.reason is not Reason.GUARDED:
-                    # A test died there: real, whatever the code makes one expect. The other places stay unproven.
-                    sites = tuple(site if site in proven else replace(site, refusal=why) for site in group.sites)
-                    causes.append(replace(group, sites=sites))
-                else:
+                if why is not None and not proven:
                     aside += [RefusedSite(site, site.refusal or why) for site in group.sites]
+                    continue
+                placed = group if group.kind not in ATTRIBUTE_KINDS else self._placed(group)
+                if why is not None:
+                    # A test died there: real, whatever the code makes one expect. The other places stay unproven.
+                    sites = (site if Proof.TEST in site.proofs else replace(site, refusal=why) for site in placed.sites)
+                    placed = replace(placed, sites=tuple(sites))
+                if any(site.refusal is None or site.refusal.reason not in _MEANT for site in placed.sites):
+                    causes.append(placed)
+                else:
+                    aside += [RefusedSite(site, site.refusal) for site in placed.sites if site.refusal]
         return causes, aside
 
-    def _no_cause(self, group: Group) -> Refusal | None:
-        """Why a group is no root cause; None when it is one."""
-        guarded = [site.refusal for site in group.sites if site.refusal and site.refusal.reason is Reason.GUARDED]
-        if len(guarded) == len(group.sites):
-            return guarded[0]
+    def _placed(self, group: Group) -> Group:
+        return replace(group, sites=tuple(self._sighter.placed(site) for site in group.sites))
+
+    def _dynamic(self, group: Group) -> Refusal | None:
+        """Why a group is no root cause by itself; None when it is one."""
         if group.kind not in ATTRIBUTE_KINDS:
             return None
-        name, attribute = group.owner.name, group.attribute
-        if not group.owner.is_inside:
-            return Refusal(
-                Reason.OUTSIDE_THE_PROJECT,
-                f"{name} is not of this project, and only a failing test proves what it lacks",
-            )
-        for receiver in (group.owner, *group.receivers):
-            reason = self._definitions.dynamic(receiver, _common_access(group))
-            if reason is not None:
-                return Refusal(Reason.DYNAMIC_OWNER, f"the attributes of {receiver.name} cannot be known: {reason}")
-            having = self._subclasses.having(receiver, attribute)
-            if having is not None:
-                return Refusal(Reason.DYNAMIC_OWNER, f"{having.name}, which inherits from {name}, has `{attribute}`")
+        access = _common_access(group)
+        owners = dict.fromkeys((group.owner, *group.receivers))
+        refusals = (self._triage.of_owner(owner, access, group.attribute) for owner in owners)
+        refusal = next((refusal for refusal in refusals if refusal is not None), None)
+        if refusal is not None:
+            return refusal
         writer = self._writer(group)
-        if writer is not None:
-            place = f"{writer.path}:{writer.position.line}"
-            return Refusal(Reason.DYNAMIC_OWNER, f"`{attribute}` is set at run time, at {place}")
-        return None
+        if writer is None:
+            return None
+        place = f"{writer.path}:{writer.position.line}"
+        return Refusal(Reason.DYNAMIC_OWNER, f"`{group.attribute}` is set at run time, at {place}")
 
     def _writer(self, group: Group) -> Reference | None:
         """A place that sets the attribute on the owner, or on something that nobody can tell."""
-        for syntax in self._naming(_WRITTEN, group.attribute):
+        for syntax in self._parsed(self._occurrences.writing(group.attribute)):
             for writer in syntax.writers((group.attribute,)):
                 if writer.receiver is None:
                     continue
@@ -219,7 +217,7 @@ class Scanner:
         known = {(site.reference.path, site.reference.name.start) for site in group.sites}
         unproven: list[Reference] = []
         asked = 0
-        for syntax in self._naming(_READ, group.attribute):
+        for syntax in self._parsed(self._occurrences.reading(group.attribute)):
             for reference in syntax.references((group.attribute,)):
                 place = (reference.path, reference.name.start)
                 if place in known or reference.receiver is None or reference.use in (Use.STRING, Use.IMPORT):
@@ -231,14 +229,11 @@ class Scanner:
                     unproven.append(reference)
         return tuple(unproven)
 
-    def _naming(self, pattern: bytes, attribute: str) -> Iterator[Syntax]:
-        """The files whose text matches a pattern with the attribute's name in it, parsed."""
-        named = re.compile(pattern % {b"name": re.escape(attribute.encode())})
-        for path in self.project.sources:
+    def _parsed(self, paths: Iterable[str]) -> Iterator[Syntax]:
+        for path in paths:
             try:
-                if named.search((self.project.root / path).read_bytes()):
-                    yield self._files.syntax(path)
-            except (OSError, UnreadableSource, UnparsableSource):
+                yield self._files.syntax(path)
+            except (UnreadableSource, UnparsableSource):
                 continue  # listed among the blind files already
 
 
@@ -284,6 +279,7 @@ def _warnings(checked: CheckResult, suite: SuiteResult | None) -> tuple[str, ...
     if suite is not None and suite.foreign:
         warnings.append(
             f"the tests imported {', '.join(suite.foreign[:3])} from another folder than the one that was changed, so "
-            "they prove nothing; install the project without --editable, or name its import root in pytest's `pythonpath`"
+            "they prove nothing; install the project without --editable, or name its import root in pytest's "
+            "`pythonpath`"
         )
     return tuple(warnings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter
 
@@ -19,6 +19,7 @@ from netra_repair.references import Reference, Star, Use
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.source import Source, Span, UnreadableSource
 from netra_repair.syntax import UnparsableSource
+from netra_repair.triage import Triage
 
 ATTRIBUTE_KINDS = (CauseKind.MISSING_ATTRIBUTE, CauseKind.MISSING_IMPORT)
 
@@ -73,13 +74,17 @@ class Sighter:
         receivers: tells what stands left of a dot.
         imports: tells it where no engine can, by following imports.
         definitions: tells what classes and modules have.
+        triage: rules findings out that need no closer look.
     """
 
-    def __init__(self, files: Files, receivers: Receivers, imports: ImportReceivers, definitions: Definitions) -> None:
+    def __init__(
+        self, files: Files, receivers: Receivers, imports: ImportReceivers, definitions: Definitions, triage: Triage
+    ) -> None:
         self._files = files
         self._receivers = receivers
         self._imports = imports
         self._definitions = definitions
+        self._triage = triage
 
     def of_checker(self, diagnostics: Iterable[Diagnostic]) -> Sighted:
         """Looks at every place that a checker marked.
@@ -88,7 +93,8 @@ class Sighter:
             diagnostics: in order of path.
 
         Returns:
-            The sightings; places of which nothing can be said are set aside.
+            The sightings; places of which nothing can be said are set aside. Attributes have bare references:
+            `placed` finds out what stands around them.
         """
         sightings: list[Sighting] = []
         aside: list[RefusedSite] = []
@@ -99,17 +105,36 @@ class Sighter:
             except UnreadableSource as error:
                 blind.append(Blind(path, error.reason))
                 continue
-            try:
-                self._files.syntax(path)
-            except UnparsableSource as error:
-                blind.append(Blind(path, error.reason))
             for diagnostic in found:
-                seen = self._of_diagnostic(diagnostic, source)
+                try:
+                    seen = self._of_diagnostic(diagnostic, source)
+                except ValueError:
+                    continue  # the file was written meanwhile
                 if isinstance(seen, Sighting):
                     sightings.append(seen)
                 elif seen is not None:
                     aside.append(seen)
         return Sighted(_without_followers(sightings), tuple(aside), tuple(blind))
+
+    def placed(self, site: Site) -> Site:
+        """A site with what stands around it.
+
+        Args:
+            site: perhaps with a bare reference.
+
+        Returns:
+            The same with the reference that the syntax tree shows, and with the refusal that follows from it.
+        """
+        bare = site.reference
+        try:
+            reference = self._files.syntax(bare.path).ending_at(bare.name.end)
+        except UnparsableSource as error:
+            return replace(site, refusal=Refusal(Reason.SYNTAX_ERROR, f"the file does not parse: {error.reason}"))
+        except UnreadableSource as error:
+            return replace(site, refusal=Refusal(Reason.UNREADABLE, f"the file {error.reason}"))
+        if reference is None or reference.attribute != bare.attribute:
+            return replace(site, refusal=Refusal(Reason.NOT_PROVEN, "no attribute of the name stands there"))
+        return replace(site, reference=reference, refusal=_guarded(reference))
 
     def of_blind(self, paths: Iterable[str], known: Iterable[Sighting]) -> tuple[Sighting, ...]:
         """Looks for what others lack in files that the checker could not read.
@@ -182,14 +207,18 @@ class Sighter:
         )
 
     def _of_attribute(self, diagnostic: Diagnostic, source: Source, span: Span) -> Sighting | RefusedSite | None:
-        refusal: Refusal | None = None
-        try:
-            reference = self._files.syntax(source.path).ending_at(span.end)
-        except UnparsableSource as error:
-            reference = _bare(diagnostic, source, span)
-            refusal = Refusal(Reason.SYNTAX_ERROR, f"the file does not parse ({error.reason}); mend it first")
-        if reference is None or reference.attribute != diagnostic.name:
-            return None
+        reference = _bare(diagnostic, source, span)
+        ruled_out = self._triage.ruled_out(diagnostic)
+        if ruled_out is not None:
+            return RefusedSite(Site(reference, None, None, (Proof.CHECKER,), ruled_out), ruled_out)
+        if diagnostic.kind is CauseKind.MISSING_IMPORT or diagnostic.patch_target:
+            try:
+                found = self._files.syntax(source.path).ending_at(span.end)
+            except UnparsableSource:
+                return None
+            if found is None or found.attribute != diagnostic.name:
+                return None
+            reference = found
         receiver = self._receiver(source, reference)
         asked = self._lacking(receiver, reference.attribute)
         if isinstance(asked, Refusal):
@@ -197,24 +226,15 @@ class Sighter:
         if asked is None:
             return None
         owner, access = asked
-        return Sighting(
-            diagnostic.kind,
-            reference.attribute,
-            "",
-            owner,
-            access,
-            reference,
-            Proof.TYPE_SERVER,
-            refusal=refusal or _guarded(reference),
-        )
+        return Sighting(diagnostic.kind, reference.attribute, "", owner, access, reference, Proof.TYPE_SERVER)
 
     def _receiver(self, source: Source, reference: Reference) -> Receiver:
-        if reference.use is Use.IMPORT or reference.receiver is None:
+        if reference.use in (Use.IMPORT, Use.STRING) or reference.receiver is None:
             return self._imports.of(self._files.syntax(source.path), reference)
         return self._receivers.of(source, reference.receiver)
 
     def _lacking(self, receiver: Receiver, attribute: str) -> tuple[Owner, Access] | Refusal | None:
-        """The one owner that lacks the attribute; a refusal when there is not exactly one; None when it has it after all."""
+        """The one owner that lacks it; a refusal when there is not exactly one; None when nothing is missing."""
         if not receiver.owners:
             return Refusal(
                 Reason.UNKNOWN_RECEIVER, f"what stands left of `.{attribute}` is not known: {receiver.reason}"
@@ -298,9 +318,10 @@ def _union(attribute: str, what: str) -> Refusal:
 
 
 def _bare(diagnostic: Diagnostic, source: Source, span: Span) -> Reference:
-    """A reference without its surroundings, for a file that does not parse."""
+    """A reference without its surroundings, made of what the checker marks: receiver, dot and name."""
     start = span.end - len(diagnostic.name.encode(source.encoding))
-    receiver = Span(span.start, start - 1) if span.start < start - 1 else None
+    before = source.data[span.start : start].rstrip()
+    receiver = Span(span.start, span.start + len(before) - 1) if before.endswith(b".") else None
     return Reference(
         source.path, diagnostic.name, Span(start, span.end), source.position(start), receiver, span, Use.REFERENCE
     )

@@ -35,10 +35,10 @@ def outcomes(project: Path) -> dict[str, str]:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "-rA", "--tb=no", "--continue-on-collection-errors"),
-            *("-p", "no:cacheprovider", "-p", "no:randomly"),
+            *("-p", "no:cacheprovider"),
         ],
         cwd=project,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "400"},
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COLUMNS": "400"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -143,7 +143,7 @@ def fixed(tmp_path_factory: pytest.TempPathFactory) -> Fixed:
     folder = tmp_path_factory.mktemp("fixed")
     suite = write(folder / "suite")
     report = folder / "report.json"
-    answer = repair(suite.root, "fix", CAUSE, "--apply", "-o", f"json:{report}", "-o", "text:-")
+    answer = repair(suite.root, "fix", CAUSE, "--apply", "--batch-size", "43", "-o", f"json:{report}", "-o", "text:-")
     assert report.is_file(), answer.told
     return Fixed(suite, answer, json.loads(report.read_text()))
 

@@ -364,7 +364,7 @@ def test_${noun}_of_a_table():
 
 def test_${noun}_of_a_context():
     parent = UserExecutionContext(user_id="$user", thread_id="$thread", run_id="$run")
-    other = parent.$gone(user_id=parent.user_id, thread_id=parent.thread_id, run_id="$run-2")
+    other = type(parent).$gone(user_id=parent.user_id, thread_id=parent.thread_id, run_id="$run-2")
     assert other.run_id != parent.run_id
 """,
     ),
@@ -953,7 +953,7 @@ version = "1.0"
 requires-python = ">=3.11"
 
 [tool.pytest.ini_options]
-addopts = ["--import-mode=importlib"]
+addopts = ["--import-mode=importlib", "--assert=plain"]
 pythonpath = ["."]
 testpaths = ["tests"]
 """,

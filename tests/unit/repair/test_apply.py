@@ -53,7 +53,7 @@ def applied(root: Path, plan: Plan) -> Run:
 def test_awkward_files_change_by_the_plan_alone_and_come_back_to_the_byte(root: Path) -> None:
     """Byte order marks, line ends, encodings, form feeds, separators and ends of files survive both ways."""
     files = {path: data for path, data in AWKWARD.items() if path != "mixed.py"}
-    files["large.py"] = b"x = 1  # filler\n" * 330_000 + b"y = Ctx.gone\n"
+    files["large.py"] = (b"x = '" + b"filler " * 15_000 + b"'\n") * 50 + b"y = Ctx.gone\n"
     write_files(root, files)
     run = applied(root, renaming(root, files, new="come_back"))
     assert held(root) == {path: data.replace(b".gone", b".come_back") for path, data in files.items()}
@@ -349,7 +349,7 @@ def limited(root: Path, *, size: int = 0, user: int = 0) -> str:
 @pytest.mark.parametrize("size", [100_000, 100])
 def test_a_full_disk_changes_nothing(root: Path, size: int) -> None:
     """When the content of one file, or the journal itself, does not fit, every file is as before and no run is left."""
-    files = {**FILES, "large.py": b"x = 1  # filler\n" * 10_000 + b"y = Ctx.gone\n"}
+    files = {**FILES, "large.py": b"x = '" + b"filler " * 20_000 + b"'\ny = Ctx.gone\n"}
     write_files(root, files)
     told = limited(root, size=size)
     assert "File too large; no file was changed; make room" in told

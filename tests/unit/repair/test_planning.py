@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from netra_repair import planning
 from netra_repair.apply import apply
 from netra_repair.candidates import Candidate, Decision, Ranking
 from netra_repair.causes import Proof, RootCause, Site
 from netra_repair.definitions import Definitions
 from netra_repair.diagnostics import CauseKind
+from netra_repair.edits import Edit
 from netra_repair.errors import PlanError
 from netra_repair.files import Files
 from netra_repair.history import Past, Verdict
@@ -26,6 +28,7 @@ from netra_repair.plan import Plan
 from netra_repair.planning import Planner
 from netra_repair.project import Project
 from netra_repair.refusals import Reason, Refusal
+from netra_repair.source import Source
 from tests.support.repair_plans import AWKWARD, quick_folder, write_files
 
 CONTEXT = b"""
@@ -346,6 +349,9 @@ def test_files_that_may_not_be_edited_are_refused_whole(ground: Callable[..., Gr
     made = ground({"use.py": text, "real/other.py": text})
     cause, planner = made.cause("use.py"), made.planner()
     generated = Refusal(Reason.GENERATED, "made by a tool")
+    guarded = replace(cause.sites[0], refusal=Refusal(Reason.GUARDED, "expected to be absent"))
+    both = replace(planner, left_out={"use.py": generated}).build(replace(cause, sites=(guarded, *cause.sites)), "made")
+    assert reasons(both) == [Reason.GUARDED, Reason.GENERATED]
     assert reasons(replace(planner, left_out={"use.py": generated}).build(cause, "made")) == [Reason.GENERATED]
     assert reasons(replace(planner, dirty={"use.py"}).build(cause, "made")) == [Reason.DIRTY]
     (made.root / "use.py").chmod(0o444)
@@ -459,13 +465,14 @@ def test_a_call_that_fits_already_is_left_alone(ground: Callable[..., Ground]) -
 
 def test_history_tells_what_the_old_positions_meant(ground: Callable[..., Ground]) -> None:
     """Arguments are bound by what they meant when the missing method was there, not by where they happen to stand."""
-    made = ground({"use.py": (HEAD + "x = Ctx.gone(a, b)\n").encode()})
+    made = ground({"use.py": (HEAD + "x = Ctx.gone(a, b)\ny = Ctx.gone(a, b := 3)\n").encode()})
     parameters = (Parameter(name, ParameterKind.POSITIONAL_OR_KEYWORD, True) for name in ("thread", "user_id"))
     past = Past(
         Verdict.RENAMED, "", None, "named", Signature(tuple(parameters)), renamed_parameters=(("thread", "thread_id"),)
     )
     plan = made.planner().build(replace(made.cause("use.py"), past=past), "named")
-    assert b"x = Ctx.named(thread_id=a, user_id=b)\n" in made.becomes(plan)["use.py"]
+    after = made.becomes(plan)["use.py"].decode().removeprefix(HEAD)
+    assert after == "x = Ctx.named(thread_id=a, user_id=b)\ny = Ctx.named(thread_id=a, user_id=(b := 3))\n"
 
 
 def test_awkward_files_change_by_the_name_alone(ground: Callable[..., Ground]) -> None:
@@ -475,6 +482,20 @@ def test_awkward_files_change_by_the_name_alone(ground: Callable[..., Ground]) -
     plan = made.planner().build(made.cause(*files), "limit")
     assert made.becomes(plan) == {path: data.replace(b".gone", b".limit") for path, data in files.items()}
     assert plan.refused == ()
+
+
+def test_a_fault_of_the_splicing_is_found_before_anything_is_planned(
+    ground: Callable[..., Ground], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes that do not come out as the edits say refuse the whole file: the proof does not trust the splicing."""
+    made = ground({"use.py": (HEAD + "Ctx.gone(a, b)\nctx.gone = 1\n").encode()})
+
+    def spliced(source: Source, edits: Iterable[Edit]) -> bytes:
+        return source.data.replace(b".gone(a, b)", b".made(b, a)")
+
+    monkeypatch.setattr(planning, "spliced", spliced)
+    plan = made.planner().build(made.cause("use.py"), "made")
+    assert reasons(plan) == [Reason.NOT_PROVEN, Reason.NOT_A_LOAD]
 
 
 def test_applied_there_is_nothing_left_to_plan(ground: Callable[..., Ground]) -> None:

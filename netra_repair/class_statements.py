@@ -1,0 +1,105 @@
+"""The class statements of a project, found in its text: by name, and by the names of their bases."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from netra_repair.definitions import Definitions
+from netra_repair.owners import Owner, OwnerKind
+from netra_repair.project import Project
+
+# A class statement at any depth. Its bases may stand on several lines; keywords (`metaclass=…`) do no harm.
+_CLASS = re.compile(rb"^[ \t]*class[ \t]+(\w+)[ \t]*(?:\[[^\]]*\])?[ \t]*(?:\(([^)]*)\)|:)", re.MULTILINE)
+# What may be a class without a statement: `Point = namedtuple(…)`.
+_ASSIGNED = re.compile(rb"^[ \t]*(\w+)[ \t]*=(?!=)", re.MULTILINE)
+_NAME = re.compile(rb"\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class _Statement:
+    path: str
+    line: int
+    name: str
+
+
+class ClassStatements:
+    """Finds classes by their names in the text, then proves what they inherit by the MRO.
+
+    Args:
+        project: whose classes.
+        definitions: knows the MROs.
+    """
+
+    def __init__(self, project: Project, definitions: Definitions) -> None:
+        self._project = project
+        self._definitions = definitions
+        self._inheriting: dict[Owner, list[Owner]] = {}
+
+    def named(self, name: str) -> list[Owner] | None:
+        """The classes of a bare name.
+
+        Args:
+            name: without module.
+
+        Returns:
+            All of them; None when a class of the name may be made without a class statement.
+        """
+        by_name, _, assigned = self._index
+        if name in assigned and name not in by_name:
+            return None
+        return [owner for statement in by_name.get(name, ()) if (owner := self._owner(statement)) is not None]
+
+    def inheriting(self, owner: Owner, attribute: str) -> Owner | None:
+        """A class that inherits from a class and has what that one has not: a mixin may count on it.
+
+        Args:
+            owner: the base.
+            attribute: what the base has not.
+
+        Returns:
+            The first such class, in order of path; None when there is none, or the owner is a module.
+        """
+        if owner.kind is not OwnerKind.CLASS:
+            return None
+        if owner not in self._inheriting:
+            self._inheriting[owner] = list(self._below(owner))
+        return next((found for found in self._inheriting[owner] if attribute in self._definitions.members(found)), None)
+
+    def _below(self, owner: Owner) -> Iterator[Owner]:
+        _, by_base, _ = self._index
+        names, seen = [owner.short_name], {owner.short_name}
+        while names:
+            for statement in by_base.get(names.pop(), ()):
+                if statement.name not in seen:
+                    seen.add(statement.name)
+                    names.append(statement.name)
+                found = self._owner(statement)
+                if found is not None and found != owner and owner in self._definitions.mro(found):
+                    yield found
+
+    def _owner(self, statement: _Statement) -> Owner | None:
+        return self._definitions.class_at(self._project.root / statement.path, statement.line)
+
+    @cached_property
+    def _index(self) -> tuple[dict[str, list[_Statement]], dict[str, list[_Statement]], frozenset[str]]:
+        """Statements by name, statements by the names of their bases, and names that are assigned."""
+        by_name: dict[str, list[_Statement]] = defaultdict(list)
+        by_base: dict[str, list[_Statement]] = defaultdict(list)
+        assigned: set[bytes] = set()
+        for path in self._project.sources:
+            try:
+                data = (self._project.root / path).read_bytes()
+            except OSError:
+                continue
+            assigned.update(_ASSIGNED.findall(data))
+            for match in _CLASS.finditer(data):
+                name = match[1].decode()
+                statement = _Statement(path, data.count(b"\n", 0, match.start(1)) + 1, name)
+                by_name[name].append(statement)
+                for base in set(_NAME.findall(match[2] or b"")):
+                    by_base[base.decode()].append(statement)
+        return by_name, by_base, frozenset(name.decode() for name in assigned)

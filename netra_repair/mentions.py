@@ -1,0 +1,143 @@
+"""How often names stand where no tool changes them: comments, docstrings, other strings, text files. Counts only."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from netra_repair.source import Source, UnreadableSource
+
+_TEXT_FILES = (".md", ".rst", ".txt", ".toml", ".yaml", ".yml", ".json", ".cfg", ".ini")
+_LARGEST = 8 * 2**20  # bytes; a larger text file is data
+_SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packages", "build", "dist"})
+_ENVIRONMENT = frozenset({"pyvenv.cfg", "conda-meta"})
+
+# Comments and strings; everything else is passed over. Not the tokenizer of the running Python: that refuses what it
+# does not know, and takes ten times as long.
+_COMMENT_OR_STRING = re.compile(
+    r"""
+    (?P<comment>\#[^\r\n]*)
+    | (?P<prefix>\b[A-Za-z]{1,2})?
+      (?: \"\"\"(?:[^"\\]|\\.|"(?!""))*+\"\"\" | '''(?:[^'\\]|\\.|'(?!''))*+'''
+        | "(?:[^"\\\r\n]|\\.)*+" | '(?:[^'\\\r\n]|\\.)*+' )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_FIELD = re.compile(r"\{[^{}]*\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Mentions:
+    """How often one name stands as a whole word.
+
+    Attributes:
+        comments: in comments of Python files.
+        docstrings: in docstrings.
+        strings: in other strings, those that are looked up as attributes included, and not in the braces of f-strings.
+        texts: in documentation and configuration.
+    """
+
+    comments: int = 0
+    docstrings: int = 0
+    strings: int = 0
+    texts: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.comments + self.docstrings + self.strings + self.texts
+
+
+def counted(root: Path, sources: Iterable[str], names: Collection[str]) -> Mapping[str, Mentions]:
+    """Counts names in a project.
+
+    Files that cannot be read or decoded count for nothing; neither do text files that are larger than 8 MiB, or lie in
+    hidden folders (`.github` is looked into), environments, caches or build output.
+
+    Args:
+        root: the project's root.
+        sources: its Python files, relative to it.
+        names: identifiers.
+
+    Returns:
+        The counts for each of the names.
+    """
+    if not names:
+        return {}
+    words = _Words(names)
+    for path in sources:
+        words.count_source(root, path)
+    for file in _text_files(root):
+        words.count_text(file)
+    kinds = [field.name for field in fields(Mentions)]
+    return {name: Mentions(**{kind: words.found[kind, name] for kind in kinds}) for name in names}
+
+
+class _Words:
+    """The counts so far, by kind and name."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        self.found: Counter[tuple[str, str]] = Counter()
+        self._raw = [name.encode() for name in names]
+        self._pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, names))})(?!\w)")
+
+    def count_source(self, root: Path, path: str) -> None:
+        data = _read(root / path)
+        # Other encodings write ASCII names in the same bytes, and names in other scripts are rare: then look closely.
+        if not any(name in data for name in self._raw) and (data.isascii() or all(map(bytes.isascii, self._raw))):
+            return
+        try:
+            text = Source.of(path, data).text
+        except UnreadableSource:
+            return
+        for kind, part in _parts(text):
+            self._add(kind, part)
+
+    def count_text(self, file: Path) -> None:
+        data = _read(file)
+        if any(name in data for name in self._raw):
+            self._add("texts", data.decode("utf-8", "replace"))
+
+    def _add(self, kind: str, text: str) -> None:
+        self.found.update((kind, name) for name in self._pattern.findall(text))
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
+
+
+def _parts(text: str) -> Iterator[tuple[str, str]]:
+    """The comments, docstrings and other strings of a Python file, with what they are."""
+    behind = 0
+    before = ""  # the last character of code
+    for match in _COMMENT_OR_STRING.finditer(text):
+        between = text[behind : match.start()]
+        before = between.rstrip()[-1:] or before
+        behind = match.end()
+        if match["comment"]:
+            yield "comments", match[0]
+            continue
+        begins_line = not text[text.rfind("\n", 0, match.start()) + 1 : match.start()].strip()
+        is_docstring = begins_line and before in ("", ":")
+        before = '"'
+        formatted = "f" in (match["prefix"] or "").lower()
+        yield "docstrings" if is_docstring else "strings", _FIELD.sub("", match[0]) if formatted else match[0]
+
+
+def _text_files(root: Path) -> Iterator[Path]:
+    for folder, folders, files in os.walk(root):
+        if folder != str(root) and not _ENVIRONMENT.isdisjoint([*files, *folders]):
+            folders.clear()
+            continue
+        folders[:] = [name for name in folders if name not in _SKIPPED and (name[0] != "." or name == ".github")]
+        for name in files:
+            file = Path(folder, name)
+            if name.endswith(_TEXT_FILES) and file.is_file() and file.stat().st_size <= _LARGEST:
+                yield file

@@ -1,0 +1,60 @@
+"""Where the project's text names attributes: found once for all names, so that single names need no search."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from netra_repair.project import Project
+
+_NAME = rb"([A-Za-z_\x80-\xff][\w\x80-\xff]*)"
+_READ = re.compile(rb"\.[ \t]*" + _NAME)
+# `x.name = …`, `x.name += …`, `x.name: T = …`, `for x.name in …`, and names in quotes as in `setattr`.
+_WRITTEN = re.compile(
+    rb"\.[ \t]*" + _NAME + rb"[ \t]*(?:(?:[-+*/|&^%@]|//|\*\*|<<|>>)?=(?!=)|:[^=\n()\[\]{},]*=(?!=)|[ \t]in\b)"
+    rb"|(?:setattr|__setattr__)\s*\([^'\"\n]*['\"]" + _NAME + rb"['\"]"
+)
+
+
+class Occurrences:
+    """An index of attribute names by file.
+
+    Args:
+        project: whose sources.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._read: dict[str, set[str]] = {}
+        self._written: dict[str, set[str]] = {}
+        self._stale = set(project.sources)
+
+    def reading(self, name: str) -> list[str]:
+        """The files whose text has the name behind a dot, in order."""
+        self._bring_up_to_date()
+        return sorted(self._read.get(name, ()))
+
+    def writing(self, name: str) -> list[str]:
+        """The files whose text may set an attribute of the name, in order; the syntax tree says whether it does."""
+        self._bring_up_to_date()
+        return sorted(self._written.get(name, ()))
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """Reads files again before the next answer.
+
+        Args:
+            paths: relative to the project's root.
+        """
+        self._stale.update(paths)
+
+    def _bring_up_to_date(self) -> None:
+        for path in self._stale:
+            try:
+                data = (self._project.root / path).read_bytes()
+            except OSError:
+                continue
+            for name in set(_READ.findall(data)):
+                self._read.setdefault(name.decode("utf-8", "replace"), set()).add(path)
+            for attribute, quoted in set(_WRITTEN.findall(data)):
+                self._written.setdefault((attribute or quoted).decode("utf-8", "replace"), set()).add(path)
+        self._stale.clear()
