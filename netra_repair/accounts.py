@@ -10,10 +10,10 @@ from pathlib import Path
 from netra_repair.causes import RootCause, Site
 from netra_repair.comparing import followed
 from netra_repair.edits import Edit, spliced
-from netra_repair.failures import SuiteResult
+from netra_repair.failures import CaseResult, SuiteResult
 from netra_repair.plan import FilePlan, Plan, RefusedSite, in_order
 from netra_repair.rebasing import rebased
-from netra_repair.refusals import Refusal
+from netra_repair.refusals import Reason, Refusal
 from netra_repair.repair import CauseRepair, Comparison
 from netra_repair.source import Source
 
@@ -29,6 +29,7 @@ class Account:
         cause: as it was first seen.
         replacement: what was chosen then; it stays, whatever fewer sites would speak for later.
         plan: the last one, for what it refuses.
+        is_trial: whether the replacement is only likely, and the tests must confirm it.
         kept: the changed files, in the positions of the project's own files.
         taken_back: sites that the tests spoke against.
         broken: node ids of the tests that died of it in any round.
@@ -39,6 +40,7 @@ class Account:
     cause: RootCause
     replacement: str
     plan: Plan
+    is_trial: bool = False
     kept: list[FilePlan] = field(default_factory=list)
     taken_back: list[RefusedSite] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
@@ -73,6 +75,43 @@ class Account:
                 if refusal is not None:
                     self.taken_back.append(RefusedSite(site.site, refusal))
 
+    def is_unconfirmed(self, current: SuiteResult, flaky: Collection[str]) -> bool:
+        """Whether the replacement was only likely, and the tests do not confirm it.
+
+        They do when one of the tests that died there passes now, and every other dies of something else that is missing.
+
+        Args:
+            current: a run of all tests with what was kept.
+            flaky: tests that prove nothing.
+
+        Returns:
+            Whether what was kept must be taken back.
+        """
+        if not self.is_trial or not self.kept:
+            return False
+        ended = [current.cases.get(test) for test in followed(sorted(self.broken), current) if test not in flaky]
+        passing = [case for case in ended if case is not None and not case.broken]
+        moved_on = [case for case in ended if case is not None and self._died_elsewhere(case)]
+        return not passing or len(passing) + len(moved_on) < len(ended)
+
+    def withdraw(self) -> None:
+        """Takes back everything that was kept."""
+        refusal = Refusal(
+            Reason.NOT_CONFIRMED,
+            f"`{self.replacement}` was likely, but the tests that died there do not pass with it: say so with --to",
+        )
+        self.taken_back += [RefusedSite(site.site, refusal) for file in self.kept for site in file.sites]
+        self.kept.clear()
+        self.rolled_back += 1
+
+    def kept_plan(self, origin: Path) -> Plan:
+        """The plan of what was kept, for the project's own files."""
+        return replace(self.plan, cause=self.cause.key, files=tuple(_joined(self.kept, origin)))
+
+    def _died_elsewhere(self, case: CaseResult) -> bool:
+        names = {raised.name for raised in case.raised}
+        return case.broken and bool(names) and not names & {self.replacement, self.cause.attribute}
+
     def closed(self, comparison: Comparison, after: SuiteResult, origin: Path) -> CauseRepair:
         """What became of the cause.
 
@@ -87,12 +126,7 @@ class Account:
         """
         lines = ((file.path, site.site.reference.position.line) for file in self.kept for site in file.sites)
         broken = followed(sorted(self.broken), after)
-        plan = replace(
-            self.plan,
-            cause=self.cause.key,
-            files=tuple(_joined(self.kept, origin)),
-            refused=in_order([*self.plan.refused, *self.taken_back]),
-        )
+        plan = replace(self.kept_plan(origin), refused=in_order([*self.plan.refused, *self.taken_back]))
         return CauseRepair(
             key=self.cause.key,
             plan=plan,

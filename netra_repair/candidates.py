@@ -59,9 +59,14 @@ class Candidate:
 
 
 class Decision(StrEnum):
-    """What the ranking comes to."""
+    """What the ranking comes to.
+
+    CHOSEN is good enough by itself. LIKELY is tried, and kept only when the tests that died there pass with it. TIE and
+    NONE need a person's word.
+    """
 
     CHOSEN = "chosen"
+    LIKELY = "likely"
     TIE = "tie"
     NONE = "none"
 
@@ -71,7 +76,7 @@ class Ranking:
     """Candidates in order.
 
     Attributes:
-        decision: whether the first one is good enough to be applied without a person's word.
+        decision: whether the first one is good enough to be put there without a person's word.
         candidates: best first; those that could never stand there are left out.
         margin: how far the first is ahead of the second; its own score when it is alone; 0 when there is none.
         reason: one sentence: why chosen, why not, and what to do (`--to NAME`).

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from netra_repair.diagnostics import Blind, CheckResult, Diagnostic
-from netra_repair.engine import Engine, configuration, environment
+from netra_repair.engine import Engine, configuration
 from netra_repair.engine_messages import KINDS, Message
 from netra_repair.errors import CheckerError
 from netra_repair.project import Project
@@ -105,18 +105,16 @@ class Pyrefly:
             command = [str(self._engine.binary), "check", "--config", str(settings)]
             command += ["--output-format", "json", "--summary=none"]
             try:
-                run = subprocess.run(command, cwd=project.root, env=environment(), capture_output=True, check=False)
+                run = subprocess.run(command, cwd=project.root, capture_output=True, check=False)
             except OSError as error:
                 raise CheckerError(f"{self._engine.binary} does not run: {error}", "install it anew") from error
         if run.returncode not in (0, 1):
             raise self._failure(f"ended with {run.returncode}", run.stderr)
-        wanted = frozenset(files)
         try:
-            found = [_message(entry) for entry in json.loads(run.stdout)["errors"]]
+            return [_message(entry) for entry in json.loads(run.stdout)["errors"]]
         except (ValueError, LookupError, TypeError) as error:
             # It also ends with 1 when it refuses the configuration, and says why on the other stream.
             raise self._failure(f"gave no answer that is understood ({error!r})", run.stderr) from error
-        return [message for message in found if message.path in wanted]
 
     def _failure(self, what: str, errors: bytes) -> CheckerError:
         lines = [line for line in errors.decode(errors="replace").splitlines() if line.strip(" |^")]

@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from netra_repair.definitions import Definitions
-from netra_repair.owners import Owner, OwnerKind
+from netra_repair.owners import Member, Owner, OwnerKind
 from netra_repair.project import Project
 
 # A class statement at any depth. Its bases may stand on several lines; keywords (`metaclass=…`) do no harm.
 _CLASS = re.compile(rb"^[ \t]*class[ \t]+(\w+)[ \t]*(?:\[[^\]]*\])?[ \t]*(?:\(([^)]*)\)|:)", re.MULTILINE)
 # What may be a class without a statement: `Point = namedtuple(…)`.
-_ASSIGNED = re.compile(rb"^[ \t]*(\w+)[ \t]*=(?!=)", re.MULTILINE)
+_MADE = re.compile(
+    rb"^[ \t]*(\w+)[ \t]*=[ \t]*(?:\w+\.)*"
+    rb"(?:namedtuple|NamedTuple|TypedDict|NewType|type|new_class|make_class|make_dataclass|create_model|\w*Enum|\w*Flag)\(",
+    re.MULTILINE,
+)
 _NAME = re.compile(rb"\w+")
 
 
@@ -48,10 +52,24 @@ class ClassStatements:
         Returns:
             All of them; None when a class of the name may be made without a class statement.
         """
-        by_name, _, assigned = self._index
-        if name in assigned and name not in by_name:
+        by_name, _, made = self._index
+        if name in made and name not in by_name:
             return None
         return [owner for statement in by_name.get(name, ()) if (owner := self._owner(statement)) is not None]
+
+    def method_named(self, qualified_name: str) -> Member | None:
+        """Finds a method by the little that an exception's text says of it.
+
+        Args:
+            qualified_name: as Python's `__qualname__`, "Base.from_request".
+
+        Returns:
+            The method; None when there are several of the name, or it is none of a class of the project.
+        """
+        holder, _, name = qualified_name.rpartition(".")
+        owners = self.named(holder.rpartition(".")[2]) or []
+        found = [member for owner in owners if (member := self._definitions.members(owner).get(name)) is not None]
+        return found[0] if len(found) == 1 else None
 
     def inheriting(self, owner: Owner, attribute: str) -> Owner | None:
         """A class that inherits from a class and has what that one has not: a mixin may count on it.
@@ -86,20 +104,20 @@ class ClassStatements:
 
     @cached_property
     def _index(self) -> tuple[dict[str, list[_Statement]], dict[str, list[_Statement]], frozenset[str]]:
-        """Statements by name, statements by the names of their bases, and names that are assigned."""
+        """Statements by name, statements by the names of their bases, and names of classes made without."""
         by_name: dict[str, list[_Statement]] = defaultdict(list)
         by_base: dict[str, list[_Statement]] = defaultdict(list)
-        assigned: set[bytes] = set()
+        made: set[bytes] = set()
         for path in self._project.sources:
             try:
                 data = (self._project.root / path).read_bytes()
             except OSError:
                 continue
-            assigned.update(_ASSIGNED.findall(data))
+            made.update(_MADE.findall(data))
             for match in _CLASS.finditer(data):
                 name = match[1].decode()
                 statement = _Statement(path, data.count(b"\n", 0, match.start(1)) + 1, name)
                 by_name[name].append(statement)
                 for base in set(_NAME.findall(match[2] or b"")):
                     by_base[base.decode()].append(statement)
-        return by_name, by_base, frozenset(name.decode() for name in assigned)
+        return by_name, by_base, frozenset(name.decode() for name in made)

@@ -163,9 +163,9 @@ def _ends_by_leaving(suite: cst.BaseSuite) -> bool:
 
 
 def _rest_of_block(layout: Layout, statement: cst.CSTNode) -> Place:
-    for child, parent in layout.line_of_descent(statement):
+    for _, parent in layout.line_of_descent(statement):
         if isinstance(parent, cst.IndentedBlock | cst.SimpleStatementSuite | cst.Module):
-            return layout.outer(child if isinstance(child, cst.If) else statement)[1], layout.outer(parent)[1]
+            return layout.outer(statement)[1], layout.outer(parent)[1]
     raise AssertionError("every statement is in a block")
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sysconfig
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +48,7 @@ class Engine:
             raise CheckerError("Pyrefly is not installed", remedy)
         try:
             said = subprocess.run(
-                [binary, "--version"], capture_output=True, check=True, timeout=_ANSWERS_WITHIN, env=environment()
+                [binary, "--version"], capture_output=True, check=True, timeout=_ANSWERS_WITHIN
             ).stdout.decode()
         except (OSError, subprocess.SubprocessError, UnicodeDecodeError) as error:
             raise CheckerError(f"{binary} does not run: {error}", remedy) from error
@@ -65,15 +64,11 @@ class Engine:
         return f"pyrefly {self.version}"
 
 
-def environment() -> Mapping[str, str]:
-    """The environment to run the engine in: without the variables that would stand in for its options."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PYREFLY_")}
-
-
 def configuration(project: Project, files: Sequence[str], kinds: Sequence[str]) -> str:
     """The configuration for a project, complete: neither that of the project nor one of a folder above it counts.
 
-    Comments that ignore errors are not heeded, nor are ignore files, default exclusions and guessed import roots.
+    Comments that ignore errors are not heeded, nor are default exclusions and guessed import roots; ignore files do not
+    count where files are named one by one.
 
     Args:
         project: the project.
@@ -85,9 +80,7 @@ def configuration(project: Project, files: Sequence[str], kinds: Sequence[str]) 
     """
     settings = {
         "project-includes": [_pattern(project.root / file) for file in files],
-        "project-excludes": [],
         "disable-project-excludes-heuristics": True,
-        "use-ignore-files": False,
         "enabled-ignores": [],
         "search-path": [str(path) for path in project.search_paths],
         "disable-search-path-heuristics": True,

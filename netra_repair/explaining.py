@@ -10,15 +10,18 @@ from netra_repair.definitions import Definitions
 from netra_repair.failures import SuiteResult
 from netra_repair.git import Git
 from netra_repair.grouping import Group
-from netra_repair.history import Past
-from netra_repair.owners import Member, Owner
+from netra_repair.history import Past, Verdict
+from netra_repair.occurrences import Occurrences
+from netra_repair.owners import Member, Owner, OwnerKind
+from netra_repair.parameter_rank import rank_parameters
 from netra_repair.project import Project
 from netra_repair.rank import alternative, plausible, rank
 from netra_repair.receivers import Receivers
-from netra_repair.references import Reference
 from netra_repair.sightings import ATTRIBUTE_KINDS
 from netra_repair.source import Source, Span
 from netra_repair.usages import Usage, usages
+
+_NOT_ASKED = Past(Verdict.UNKNOWN, "not looked up: other causes have more sites")
 
 
 class Explainer:
@@ -28,22 +31,26 @@ class Explainer:
         project: whose code.
         definitions: tells what classes and modules have.
         receivers: tells what stands left of a dot.
+        occurrences: where names stand.
         git: the project's history.
     """
 
-    def __init__(self, project: Project, definitions: Definitions, receivers: Receivers, git: Git) -> None:
+    def __init__(
+        self, project: Project, definitions: Definitions, receivers: Receivers, occurrences: Occurrences, git: Git
+    ) -> None:
         self._project = project
         self._definitions = definitions
         self._receivers = receivers
+        self._occurrences = occurrences
         self._git = git
 
-    def cause(self, group: Group, unproven: tuple[Reference, ...], suite: SuiteResult | None) -> RootCause:
+    def cause(self, group: Group, suite: SuiteResult | None, *, with_past: bool = True) -> RootCause:
         """Explains one group.
 
         Args:
             group: the sites.
-            unproven: places of the same name whose receivers nobody could tell.
             suite: the run of the tests that died there; None when none was run.
+            with_past: whether git is asked.
 
         Returns:
             The cause, with its history and its ranked candidates.
@@ -51,12 +58,14 @@ class Explainer:
         tests = tuple(sorted({test for site in group.sites for test in site.tests}))
         if group.kind in ATTRIBUTE_KINDS:
             members = self._shared_members(group.receivers)
-            past = self._git.past(group.owner, group.attribute, members.keys())
+            past = _NOT_ASKED
+            if with_past:
+                past = self._git.past(group.owner, group.attribute, members.keys())
             ranking = self._ranking(group, members, past, _messages(suite, tests, group.attribute))
         else:
-            past, ranking = self._parameters(group)
+            past, ranking = self._parameters(group, with_past=with_past)
         return RootCause(
-            group.kind, group.owner, group.attribute, group.parameter, group.sites, unproven, tests, 0, past, ranking
+            group.kind, group.owner, group.attribute, group.parameter, group.sites, (), tests, 0, past, ranking
         )
 
     def alternative(self, cause: RootCause, site: Site) -> Candidate | None:
@@ -84,11 +93,15 @@ class Explainer:
             hints=hints,
         )
 
-    def _parameters(self, group: Group) -> tuple[Past, Ranking]:
-        from netra_repair.candidates import Ranking
-        from netra_repair.history import Verdict
-
-        return Past(Verdict.UNKNOWN, ""), Ranking(Decision.NONE, (), 0.0, "not ranked yet")
+    def _parameters(self, group: Group, *, with_past: bool) -> tuple[Past, Ranking]:
+        callee = self._definitions.members(group.owner).get(group.attribute)
+        if callee is None:
+            return _NOT_ASKED, Ranking(Decision.NONE, (), 0.0, f"`{group.attribute}` cannot be found any more")
+        taken = [parameter.name for parameter in callee.signature.parameters] if callee.signature else []
+        past = _NOT_ASKED
+        if with_past:
+            past = self._git.past_parameter(group.owner, group.attribute, group.parameter, taken)
+        return past, rank_parameters(group.kind, group.parameter, callee, group.sites, past=past)
 
     def _usages(self, owner: Owner, names: Sequence[str]) -> dict[str, Usage]:
         def is_meant(source: Source, span: Span) -> bool | None:
@@ -99,7 +112,11 @@ class Explainer:
                 owner in self._definitions.mro(each) or each in self._definitions.mro(owner) for each, _ in owners
             )
 
-        return usages(self._project.root, self._project.sources, names, apart_from=(owner.file,), prove=is_meant)
+        is_module = owner.kind is OwnerKind.MODULE
+        paths: Iterable[str] = self._project.sources
+        if not is_module:
+            paths = {path for name in names for path in self._occurrences.reading(name)}
+        return usages(self._project.root, paths, names, apart_from=(owner.file,), alone=is_module, prove=is_meant)
 
 
 def _messages(suite: SuiteResult | None, tests: Iterable[str], attribute: str) -> list[str]:

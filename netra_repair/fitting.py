@@ -1,10 +1,10 @@
-"""Whether a member can stand where another one is missing: its kind, whether it is awaited, its arguments."""
+"""The edits that put a replacement at one site, when it fits: its kind, whether it is awaited, its arguments."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netra_repair.arguments import bind
 from netra_repair.causes import RootCause, Site
@@ -12,8 +12,9 @@ from netra_repair.definitions import Definitions
 from netra_repair.diagnostics import CauseKind
 from netra_repair.edits import Edit
 from netra_repair.layout import Layout
-from netra_repair.owners import Access, Member, MemberKind, Owner
-from netra_repair.references import Reference, Use
+from netra_repair.owners import Member, MemberKind, Owner
+from netra_repair.rank import fit
+from netra_repair.references import Use
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.syntax import Syntax
 from netra_repair.value_uses import calls_of, uses_value
@@ -50,13 +51,13 @@ class Fitter:
         self._cause = cause
         self._definitions = definitions
         self._known: dict[Owner, Mapping[str, Member]] = {}
-        self._renamed = dict(cause.past.renamed_parameters)
 
     @property
     def names(self) -> Collection[str]:
-        """What could stand at the sites: the owner's attributes; for call kinds the callable's parameters."""
+        """What could stand at the sites: what the owner or all receivers have; for call kinds the parameters."""
         if self._cause.kind in _ATTRIBUTES:
-            return self._members(self._cause.owner).keys()
+            shared = (candidate.name for candidate in self._cause.ranking.candidates)
+            return {*self._members(self._cause.owner), *shared}
         member = self._callable()
         return [each.name for each in member.signature.parameters] if member and member.signature else []
 
@@ -81,15 +82,12 @@ class Fitter:
             return self._import(site, syntax, member)
         if site.reference.use is Use.STRING:
             return self._string(site, syntax, name)
-        of_instances = member.kind in (MemberKind.INSTANCE_METHOD, MemberKind.PROPERTY) or member.instance_only
-        if site.access is Access.CLASS and of_instances:
-            return Refusal(
-                Reason.KIND_MISMATCH, f"`{name}` is a {member.kind} of instances, and the class is asked for it"
-            )
+        found = fit(site, member, self._cause.past)
+        if isinstance(found, Refusal):
+            return found
         if site.reference.arguments is None:
             return self._uncalled(site, syntax, member)
-        arguments = self._arguments(site.reference, member, self._renamed)
-        return arguments if isinstance(arguments, Refusal) else Fit((Edit(site.reference.name, name), *arguments))
+        return Fit((Edit(site.reference.name, name), *found.edits))
 
     def _uncalled(self, site: Site, syntax: Syntax, member: Member) -> Fit | Refusal:
         """For what is passed on, kept or read: nobody tests a method, or adds something to it."""
@@ -107,11 +105,17 @@ class Fitter:
         member = self._callable()
         if member is None:
             return Refusal(Reason.NO_CANDIDATE, f"the definition of {self._cause.attribute} was not found")
-        renamed = self._renamed | ({self._cause.parameter: parameter} if self._cause.parameter else {})
-        edits = self._arguments(site.reference, member, renamed)
-        if isinstance(edits, Refusal):
-            return edits
-        return Fit(edits) if edits else Refusal(Reason.NO_CANDIDATE, f"the call fits {member.signature} as it is")
+        if member.signature is None:
+            return Refusal(Reason.KIND_MISMATCH, f"what `{member.name}` takes cannot be told: {member.note}")
+        past = self._cause.past
+        renamed = dict(past.renamed_parameters) | ({self._cause.parameter: parameter} if self._cause.parameter else {})
+        arguments = site.reference.arguments or ()
+        bound = bind(arguments, member.signature, renamed=renamed, before=past.signature)
+        if isinstance(bound, Refusal):
+            return bound
+        if not bound.edits:
+            return Refusal(Reason.NO_CANDIDATE, f"the call fits {member.signature} as it is")
+        return Fit(bound.edits)
 
     def _callable(self) -> Member | None:
         candidates = self._cause.ranking.candidates
@@ -123,10 +127,10 @@ class Fitter:
         alias = _ALIAS.match(source.text, source.index_of_offset(reference.name.end))
         called = calls_of(Layout(source), alias[1] if alias else reference.attribute)
         for call in filter(None, map(syntax.call_covering, called)):
-            edits = self._arguments(call, member, self._renamed)
-            if isinstance(edits, Refusal):
-                return Refusal(edits.reason, f"called in line {call.position.line}: {edits.detail}")
-            if edits:
+            found = fit(replace(site, reference=call), member, self._cause.past)
+            if isinstance(found, Refusal):
+                return Refusal(found.reason, f"called in line {call.position.line}: {found.detail}")
+            if found.edits:
                 detail = f"the call in line {call.position.line} needs keywords: {member.signature}"
                 return Refusal(Reason.NEEDS_INPUT, detail)
         return Fit((Edit(reference.name, member.name if alias else f"{member.name} as {reference.attribute}"),))
@@ -138,19 +142,6 @@ class Fitter:
         if meant is None or meant not in (site.receiver, self._cause.owner):
             return Refusal(Reason.STRING, "the name stands in a text that is no path to the class: change it by hand")
         return Fit((Edit(site.reference.name, name),))
-
-    def _arguments(
-        self, reference: Reference, member: Member, renamed: Mapping[str, str]
-    ) -> tuple[Edit, ...] | Refusal:
-        """The edits of arguments that a call needs when a member is called, or why it does not fit."""
-        if member.signature is None:
-            why = member.note or f"it is a {member.kind}"
-            return Refusal(Reason.KIND_MISMATCH, f"what a call of `{member.name}` takes cannot be told: {why}")
-        if reference.awaited != member.is_async:
-            here, there = ("is", "gives nothing to await") if reference.awaited else ("is not", "has to be awaited")
-            return Refusal(Reason.ASYNC_MISMATCH, f"the call {here} awaited, and `{member.name}` {there}")
-        bound = bind(reference.arguments or (), member.signature, renamed=renamed, before=self._cause.past.signature)
-        return bound if isinstance(bound, Refusal) else bound.edits
 
     def _members(self, owner: Owner) -> Mapping[str, Member]:
         if owner not in self._known:

@@ -100,6 +100,9 @@ class Fixer:
             asked = latest.causes
             if self._options.causes:
                 asked = tuple(cause for cause in asked if self._account_of(cause) is not None)
+        if self._withdraw_unconfirmed(current):
+            current = self._tests("running all tests")
+            latest = self._scanner.scan(self._options.paths, current)
         comparison = compare(before, current, self._flaky)
         causes = tuple(account.closed(comparison, current, self._origin) for account in self._accounts)
         return Repair(
@@ -135,13 +138,14 @@ class Fixer:
         for cause in causes:
             account = self._account_of(cause)
             replacement = account.replacement if account else self._options.to
-            if replacement is None and cause.ranking.decision is Decision.CHOSEN:
+            if replacement is None and cause.ranking.decision in (Decision.CHOSEN, Decision.LIKELY):
                 replacement = cause.ranking.candidates[0].name
             if replacement is None:
                 continue
             plan = self._scanner.plan(cause, replacement)
             if account is None:
-                account = Account(cause, replacement, plan)
+                is_trial = self._options.to is None and cause.ranking.decision is Decision.LIKELY
+                account = Account(cause, replacement, plan, is_trial)
                 self._accounts.append(account)
             work.append((account, account.begin(cause, plan)))
         return work
@@ -209,6 +213,18 @@ class Fixer:
             parts = [_only(work, places[:middle]), _only(work, places[middle:])]
         kept = [self._tried(part, before, tests)[0] for part in parts if part]
         return any(kept), None
+
+    def _withdraw_unconfirmed(self, current: SuiteResult) -> bool:
+        """Takes back what was only likely, and no test has confirmed."""
+        doubtful = [account for account in self._accounts if account.is_unconfirmed(current, self._flaky)]
+        touched = {file.path for account in doubtful for file in account.kept}
+        for account in doubtful:
+            account.withdraw()
+        contents = {path: (self._origin / path).read_bytes() for path in touched}
+        left = [account.kept_plan(self._origin).only(touched) for account in self._accounts]
+        contents |= {image.path: image.after for image in images(left, self._origin)}
+        self._write(contents)
+        return bool(touched)
 
     def _write(self, contents: Mapping[str, bytes]) -> None:
         for path, data in contents.items():

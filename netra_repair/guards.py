@@ -22,7 +22,7 @@ from netra_repair.string_targets import Probe, StringTarget
 # is how code that means nothing goes unnoticed. Who writes AttributeError has thought of this attribute.
 _RAISES = re.compile(r"raises\w*|assert_?raises\w*", re.IGNORECASE)
 _ASSERTS = re.compile(r"assert\w*", re.IGNORECASE)
-_ASSERTS_THE_OPPOSITE = re.compile(r"assert_?(?:false|not\w*)", re.IGNORECASE)
+_ASSERTS_THE_OPPOSITE = re.compile(r"assert_?(?:is_?)?(?:false|not\w*)", re.IGNORECASE)
 _VERSIONS = frozenset(
     {"version_info", "hexversion", "python_version", "python_version_tuple", "python_implementation"}
     | {"__version__", "VERSION", "PY2", "PY3", "PYPY"}
@@ -214,8 +214,8 @@ class Guards:
                 case cst.Assert():
                     return answer if child is parent.test else None
                 case cst.Call() if _ASSERTS.fullmatch(called(parent)[0]):
-                    opposite = _ASSERTS_THE_OPPOSITE.fullmatch(called(parent)[0]) or _is_false_among(parent)
-                    return answer is not bool(opposite)
+                    opposite = bool(_ASSERTS_THE_OPPOSITE.fullmatch(called(parent)[0])) is not _is_false_among(parent)
+                    return answer is not opposite
                 case cst.BaseSmallStatement() | cst.BaseCompoundStatement() | cst.Lambda():
                     return None
                 case _:

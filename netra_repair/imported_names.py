@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 
 import libcst as cst
@@ -43,6 +44,8 @@ class ImportedNames:
         if not isinstance(root, cst.Name) or self._has_star_import:
             return None
         scope = self._scope(expression)
+        if scope is None:
+            return None
         found = list(scope.get_qualified_names_for(expression))
         if len(found) != 1:
             return None
@@ -64,17 +67,21 @@ class ImportedNames:
             return None
         return ".".join(filter(None, (*parts[: len(parts) - up], relative)))
 
-    def _scope(self, node: cst.CSTNode) -> Scope:
+    def _scope(self, node: cst.CSTNode) -> Scope | None:
         scope = self._scopes.get(node)
         for _, parent in self._layout.line_of_descent(node):
             scope = scope or self._scopes.get(parent)
-        # The module itself always has one.
-        return scope or self._scopes[self._layout.module]  # type: ignore[return-value]
+        return scope
 
     @cached_property
-    def _scopes(self) -> dict[cst.CSTNode, Scope | None]:
+    def _scopes(self) -> Mapping[cst.CSTNode, Scope | None]:
         wrapper = MetadataWrapper(self._layout.module, unsafe_skip_copy=True)
-        return dict(deeply(lambda: wrapper.resolve(ScopeProvider)))
+        try:
+            return deeply(lambda: wrapper.resolve(ScopeProvider))
+        except Exception:
+            # On code that parses and that Python would not compile, like a `nonlocal` of the module, LibCST raises
+            # whatever it likes.
+            return {}
 
     @cached_property
     def _has_star_import(self) -> bool:

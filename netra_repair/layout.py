@@ -66,8 +66,9 @@ def parsed(source: Source) -> cst.Module:
     except cst.ParserSyntaxError as error:
         where = error.message.partition(": expected")[0]
         raise UnparsableSource(source.path, f"cannot be parsed: {where}") from error
-    except RecursionError as error:
-        raise UnparsableSource(source.path, "cannot be parsed: it is nested too deeply") from error
+    except Exception as error:
+        # The tree checks itself while it is built, and raises what it likes on code that Python would not compile.
+        raise UnparsableSource(source.path, f"cannot be parsed: {type(error).__name__}: {error}") from error
 
 
 def deeply(work: Callable[[], _T]) -> _T:

@@ -163,11 +163,13 @@ def _synonymous(x: str, y: str) -> bool:
 
 
 def _misspelled(x: str, y: str) -> bool:
-    """A slip of one key in a word of five letters or more, of two in one of nine or more; the first letter holds."""
+    """A slip of a key in a word of five letters or more, of two in one of nine or more; the first letter holds."""
     short, long = sorted((x, y), key=len)
     if x[0] != y[0] or len(short) < 5 or long in (short + "s", short + "es", short + "d", short + "ed", short + "r"):
         return False
-    return _distance(x, y) <= (2 if len(short) >= 9 else 1)
+    # Another last letter is another thing: `canvasx`, `canvasy`.
+    changed_end = len(x) == len(y) and x[-1] != y[-1] and x[-2:] != y[:-3:-1]
+    return not changed_end and _distance(x, y) <= (2 if len(short) >= 9 else 1)
 
 
 def _distance(x: str, y: str) -> int:

@@ -127,7 +127,7 @@ class Namings:
 
     def _use(self, node: cst.Attribute) -> tuple[Use, cst.Call | None]:
         match self._layout.parent(node):
-            case cst.Call(func=function) as call if function is node:
+            case cst.Call() as call:
                 return Use.CALL, call
             case cst.Decorator():
                 return Use.DECORATOR, None

@@ -89,15 +89,12 @@ class Planner:
         edited = [found for _, found in decided if isinstance(found, SiteEdit)]
         if not edited:
             return None, refused
-        source = syntax.source
-        edits = [edit for site in edited for edit in site.edits]
-        after = Source.of(path, spliced(source, edits))
-        found = difference(source, after, edits)
-        if found is not None:
-            # A fault of this tool: the plan says more or less than the edits do.
-            refusal = Refusal(Reason.NOT_PROVEN, f"the file would change in more than its sites: {found}; report this")
-            return None, [*refused, *(RefusedSite(site.site, refusal) for site in edited)]
-        return FilePlan(path, source.digest, after.digest, tuple(edited)), refused
+        proven, unproven = _proven(syntax.source, edited)
+        refused += unproven
+        if not proven:
+            return None, refused
+        after = _after(syntax.source, proven)
+        return FilePlan(path, syntax.source.digest, after.digest, tuple(proven)), refused
 
     def _usable(self, path: str) -> Syntax | Refusal:
         """The parsed file, or why no site in it can be changed."""
@@ -168,6 +165,28 @@ class _Work:
                 Reason.UNENCODABLE, f"`{name}` cannot be written in the file's encoding, {syntax.source.encoding}"
             )
         return SiteEdit(site, name, fit.edits, *shown(syntax.source, site.reference, fit.edits), fit.note)
+
+
+def _proven(source: Source, sites: Sequence[SiteEdit]) -> tuple[Sequence[SiteEdit], list[RefusedSite]]:
+    """The sites whose edits change what they say and nothing else, by the syntax tree; without those that do not."""
+    if _fault(source, sites) is None:
+        return sites, []
+    faults = [(site, _fault(source, [site])) for site in sites]
+    proven = [site for site, fault in faults if fault is None]
+    together = _fault(source, proven)
+    return ([] if together else proven), [
+        RefusedSite(site.site, Refusal(Reason.NOT_PROVEN, f"the edit cannot be proven: {fault or together}"))
+        for site, fault in faults
+        if fault or together
+    ]
+
+
+def _fault(source: Source, sites: Sequence[SiteEdit]) -> str | None:
+    return difference(source, _after(source, sites), [edit for site in sites for edit in site.edits])
+
+
+def _after(source: Source, sites: Sequence[SiteEdit]) -> Source:
+    return Source.of(source.path, spliced(source, [edit for site in sites for edit in site.edits]))
 
 
 def _check(cause: RootCause, replacement: str, names: Collection[str]) -> None:

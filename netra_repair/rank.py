@@ -381,7 +381,8 @@ def _is_used_instead(question: _Question, candidate: Candidate) -> bool:
     Only for factories: two methods of an instance may take the same keywords and do different things. And not for a
     name beside the missing one, `create_order` and `update_order`.
     """
-    is_factory = candidate.member.kind in _FACTORIES and all(site.access is Access.CLASS for site in question.sites)
+    by_class = sum(site.access is Access.CLASS for site in question.sites)
+    is_factory = candidate.member.kind in _FACTORIES and 2 * by_class > len(question.sites)
     return (
         is_factory
         and not is_sibling(question.attribute, candidate.name)
@@ -403,11 +404,28 @@ def _decided(question: _Question, judged: Sequence[_Judged]) -> Ranking:
         names = ", ".join(f"`{each.candidate.name}`" for each in near)
         reason = f"the evidence does not tell {names} apart: say which with --to NAME"
         return Ranking(Decision.TIE, candidates, margin, reason)
+    strongest = "; ".join(each.detail for each in best.candidate.evidence if each.weight > 0)
+    if not best.grounds and _is_likely(question, best.candidate):
+        reason = f"`{name}`, if the tests that died there pass with it: {strongest}"
+        return Ranking(Decision.LIKELY, candidates, margin, reason)
     if not best.grounds or best.candidate.score < weights.floor:
         reason = f"`{name}` comes nearest, but nothing shows that it is meant: say so with --to {name}"
         return Ranking(Decision.NONE, candidates, margin, reason)
-    strongest = "; ".join(each.detail for each in best.candidate.evidence if each.weight > 0)
     return Ranking(Decision.CHOSEN, candidates, margin, f"`{name}`: {strongest}")
+
+
+def _is_likely(question: _Question, candidate: Candidate) -> bool:
+    """Whether it is worth a try with the tests: it fits everywhere, and its name or its being unused speaks for it."""
+    clues = {each.clue for each in candidate.evidence if each.weight > 0}
+    is_beside = question.past is not None and candidate.name in question.past.beside
+    is_demoted = candidate.member.is_private and not question.attribute.startswith("_")
+    return (
+        candidate.score >= question.weights.floor
+        and candidate.fits == candidate.sites
+        and bool(clues & {Clue.NAME, Clue.UNUSED})
+        and not is_beside
+        and not is_demoted
+    )
 
 
 def _loads(sites: Sequence[Site]) -> tuple[Site, ...]:

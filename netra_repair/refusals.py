@@ -44,6 +44,7 @@ class Reason(StrEnum):
     # What the tests said.
     REGRESSED = "regressed"
     STILL_FAILS = "still-fails"
+    NOT_CONFIRMED = "not-confirmed"
 
 
 @dataclass(frozen=True, slots=True)

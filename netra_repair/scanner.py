@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from netra_repair.candidates import Decision
 from netra_repair.causes import Proof, RootCause
 from netra_repair.checkers import Checker, Pyrefly
 from netra_repair.class_statements import ClassStatements
@@ -18,6 +19,7 @@ from netra_repair.files import Files
 from netra_repair.findings import Findings
 from netra_repair.git import Git
 from netra_repair.grouping import Group, grouped
+from netra_repair.mentions import counted
 from netra_repair.occurrences import Occurrences
 from netra_repair.owners import Access, Owner
 from netra_repair.plan import Plan, RefusedSite, in_order
@@ -36,6 +38,10 @@ from netra_repair.type_server import TypeServer
 # References of one name whose receivers are asked for one by one, to list those that nobody can tell. A name that is
 # more common than that (`get`) is not listed: the list would be no help.
 _MAX_ASKED = 400
+
+# How many causes, in order of their sites, are looked up in the history, and get a list of unproven places even when
+# nothing can be changed. Code that has more is dynamic, and every look costs time.
+_CLOSELY = 50
 
 # What the code means by it: places that are no findings.
 _MEANT = (Reason.GUARDED, Reason.ABSENCE_TEST, Reason.UNREACHABLE)
@@ -62,10 +68,11 @@ class Scanner:
         self._imports = ImportReceivers(project, self._definitions)
         self._git = git
         self._progress = progress
-        self._triage = Triage(self._definitions, ClassStatements(project, self._definitions))
-        self._sighter = Sighter(self._files, self._receivers, self._imports, self._definitions, self._triage)
+        classes = ClassStatements(project, self._definitions)
+        self._triage = Triage(self._definitions, classes)
+        self._sighter = Sighter(self._files, self._receivers, self._imports, self._definitions, classes)
         self._occurrences = Occurrences(project)
-        self._explainer = Explainer(project, self._definitions, self._receivers, git)
+        self._explainer = Explainer(project, self._definitions, self._receivers, self._occurrences, git)
         self._seconds: dict[str, float] = {}
 
     def scan(self, paths: Sequence[str] = (), suite: SuiteResult | None = None) -> Findings:
@@ -94,13 +101,17 @@ class Scanner:
         sightings = [*by_checker.sightings, *by_imports, *by_tests]
         groups, aside = self._told_apart(grouped(sightings, self._definitions))
         with self._step("ranking candidates", len(groups)):
-            causes = tuple(self._cause(group, suite) for group in groups)
+            causes = [self._cause(group, suite, closely=index < _CLOSELY) for index, group in enumerate(groups)]
+        with self._step("counting mentions"):
+            names = {cause.parameter or cause.attribute for cause in causes}
+            mentions = counted(self.project.root, self.project.sources, names)
+            causes = [replace(each, mentions=mentions[each.parameter or each.attribute].total) for each in causes]
         return Findings(
             root=str(self.project.root),
             checker=self._checker.name,
             python=self.project.python_version,
             files=checked.files,
-            causes=causes,
+            causes=tuple(causes),
             left_out=self.project.left_out,
             blind=(*checked.blind, *by_checker.blind),
             unresolved=checked.unresolved,
@@ -147,9 +158,12 @@ class Scanner:
         """Whether one of two owners is the other or inherits from it."""
         return one in self._definitions.mro(other) or other in self._definitions.mro(one)
 
-    def _cause(self, group: Group, suite: SuiteResult | None) -> RootCause:
+    def _cause(self, group: Group, suite: SuiteResult | None, *, closely: bool) -> RootCause:
         self._progress.advance()
-        return self._explainer.cause(group, self._unproven(group), suite)
+        cause = self._explainer.cause(group, suite, with_past=closely)
+        if not closely and cause.ranking.decision is Decision.NONE:
+            return cause
+        return replace(cause, unproven=self._unproven(group))
 
     @contextmanager
     def _step(self, name: str, total: int | None = None) -> Iterator[None]:

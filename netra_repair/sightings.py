@@ -8,6 +8,7 @@ from itertools import groupby
 from operator import attrgetter
 
 from netra_repair.causes import Proof, Site
+from netra_repair.class_statements import ClassStatements
 from netra_repair.definitions import Definitions
 from netra_repair.diagnostics import Blind, CauseKind, Diagnostic
 from netra_repair.failures import CaseResult, Raised, SuiteResult
@@ -74,17 +75,23 @@ class Sighter:
         receivers: tells what stands left of a dot.
         imports: tells it where no engine can, by following imports.
         definitions: tells what classes and modules have.
-        triage: rules findings out that need no closer look.
+        classes: finds classes by their names.
     """
 
     def __init__(
-        self, files: Files, receivers: Receivers, imports: ImportReceivers, definitions: Definitions, triage: Triage
+        self,
+        files: Files,
+        receivers: Receivers,
+        imports: ImportReceivers,
+        definitions: Definitions,
+        classes: ClassStatements,
     ) -> None:
         self._files = files
         self._receivers = receivers
         self._imports = imports
         self._definitions = definitions
-        self._triage = triage
+        self._classes = classes
+        self._triage = Triage(definitions, classes)
 
     def of_checker(self, diagnostics: Iterable[Diagnostic]) -> Sighted:
         """Looks at every place that a checker marked.
@@ -129,7 +136,7 @@ class Sighter:
         try:
             reference = self._files.syntax(bare.path).ending_at(bare.name.end)
         except UnparsableSource as error:
-            return replace(site, refusal=Refusal(Reason.SYNTAX_ERROR, f"the file does not parse: {error.reason}"))
+            return replace(site, refusal=Refusal(Reason.SYNTAX_ERROR, f"the file {error.reason}"))
         except UnreadableSource as error:
             return replace(site, refusal=Refusal(Reason.UNREADABLE, f"the file {error.reason}"))
         if reference is None or reference.attribute != bare.attribute:
@@ -188,9 +195,12 @@ class Sighter:
         if diagnostic.callee is None:
             return None
         member = self._definitions.callable_named(diagnostic.callee)
-        reference = self._call(source.path, span)
-        if member is None or reference is None or not member.owner.is_inside:
+        if member is None or not member.owner.is_inside:
             return None
+        reference = self._call(source.path, span)
+        if reference is None:
+            return None
+        member = self._receivers.callee(source, reference.expression) or member
         if any(argument.star is not Star.NONE for argument in reference.arguments or ()):
             # Only a test can tell what is in it.
             refusal = Refusal(Reason.STAR_ARGUMENTS, f"what `*` and `**` pass to `{member.name}` is not known")
@@ -280,8 +290,10 @@ class Sighter:
             return None
         source = self._files.source(raised.path)
         reference = self._call(raised.path, Span(source.offset(raised.start), source.offset(raised.end)))
-        member = self._definitions.callable_named(raised.callee)
-        if reference is None or member is None or not member.owner.is_inside:
+        if reference is None:
+            return None
+        member = self._receivers.callee(source, reference.expression) or self._classes.method_named(raised.callee)
+        if member is None or not member.owner.is_inside:
             return None
         return Sighting(
             raised.kind, member.name, raised.name, member.owner, None, reference, Proof.TEST, test, _guarded(reference)

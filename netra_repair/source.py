@@ -16,7 +16,7 @@ import tokenize
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from pathlib import Path
 
 # What Python's tokenizer takes for the end of a line. Not str.splitlines(), which also breaks at form feeds and U+2028.
@@ -194,19 +194,16 @@ class Source:
         return start + column
 
     def _can_be_cut(self) -> bool:
-        """Whether every block of characters has bytes of its own: those that the codec would write for it.
+        """Whether the blocks of characters have as many bytes as the codec would write for them.
 
         Not so where a codec has several ways to write a character (ISO-2022, UTF-7, `unicode_escape`), and the file
-        uses another one.
+        uses another one, or shifts in the middle of a block.
         """
         if self._fixed_width or self.encoding == "utf-8":
             return True
         try:
-            return all(
-                len(text.encode(self.encoding)) == end - start and self.data[start:end].decode(self.encoding) == text
-                for block, (start, end) in enumerate(pairwise([*self._blocks, len(self.data)]))
-                for text in [self.text[block * _BLOCK : (block + 1) * _BLOCK]]
-            )
+            last = self.text[(len(self._blocks) - 1) * _BLOCK :]
+            return self._blocks[-1] + len(last.encode(self.encoding)) == len(self.data)
         except UnicodeError:
             return False
 

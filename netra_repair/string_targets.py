@@ -157,10 +157,8 @@ def _argument(call: cst.Call, index: int, keywords: frozenset[str]) -> cst.BaseE
 
 
 def _literal(value: cst.BaseExpression | None) -> cst.SimpleString | None:
-    """The value when it is a string that stands for itself."""
-    if not isinstance(value, cst.SimpleString) or "b" in value.prefix.lower() or "\\" in value.value:
-        return None
-    return value
+    """The value when it is one string. Names have no backslashes: what has escapes is never taken for one."""
+    return value if isinstance(value, cst.SimpleString) and "b" not in value.prefix else None
 
 
 def _body(layout: Layout, literal: cst.SimpleString) -> tuple[str, int]:

@@ -21,7 +21,7 @@ from typing import IO, Any, Self
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from netra_repair.engine import Engine, configuration, environment
+from netra_repair.engine import Engine, configuration
 from netra_repair.errors import CheckerError
 from netra_repair.inferred import (
     ClassType,
@@ -160,7 +160,6 @@ class _Connection:
                 self._process = subprocess.Popen(
                     command,
                     cwd=project.root,
-                    env=environment(),
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=errors,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -115,19 +116,10 @@ def _mentioned(file: Path, words: Sequence[bytes], pattern: re.Pattern[bytes]) -
 
 
 def _spread(files: Mapping[str, int], share: int) -> list[str]:
-    """Files evenly spread over the sorted list, until they hold enough calls."""
+    """Files evenly spread over the sorted list, about as many as hold so many calls."""
     paths = sorted(files)
-    if sum(files.values()) <= share:
-        return paths
-    chosen: list[str] = []
-    held = 0
-    step = max(len(paths) // share, 1)
-    for path in [*paths[::step], *(path for index, path in enumerate(paths) if index % step)]:
-        if held >= share:
-            break
-        chosen.append(path)
-        held += files[path]
-    return chosen
+    wanted = min(math.ceil(share * len(paths) / max(sum(files.values()), 1)), len(paths))
+    return [paths[index * len(paths) // wanted] for index in range(wanted)]
 
 
 def _calls(

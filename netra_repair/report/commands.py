@@ -21,7 +21,7 @@ def next_steps(root: str, cause: RootCause) -> tuple[str, ...]:
     """
     names = [candidate.name for candidate in cause.ranking.candidates]
     match cause.ranking.decision:
-        case Decision.CHOSEN:
+        case Decision.CHOSEN | Decision.LIKELY:
             return _command(root, "fix", cause.key, "--diff"), _command(root, "fix", cause.key, "--apply")
         case Decision.TIE:
             return tuple(_command(root, "fix", cause.key, "--to", name, "--diff") for name in names[:2])

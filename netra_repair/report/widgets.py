@@ -13,7 +13,7 @@ from netra_repair.report.rates import Rate
 from netra_repair.report.unified import DiffLine
 from netra_repair.report.words import place
 
-_STYLES = {Decision.CHOSEN: "good", Decision.TIE: "wait", Decision.NONE: "wait"}
+_STYLES = {Decision.CHOSEN: "good", Decision.LIKELY: "good", Decision.TIE: "wait", Decision.NONE: "wait"}
 
 
 def bar(rate: Rate, label: str) -> Html:

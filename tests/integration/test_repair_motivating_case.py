@@ -144,7 +144,7 @@ def fixed(tmp_path_factory: pytest.TempPathFactory) -> Fixed:
     suite = write(folder / "suite")
     report = folder / "report.json"
     answer = repair(suite.root, "fix", CAUSE, "--apply", "--batch-size", "43", "-o", f"json:{report}", "-o", "text:-")
-    assert report.is_file(), answer.told
+    assert report.is_file(), answer.told[-500:]
     return Fixed(suite, answer, json.loads(report.read_text()))
 
 
@@ -197,6 +197,19 @@ def test_the_fix_is_found_by_proof_and_not_by_name(fixed: Fixed) -> None:
     assert {path for path, _ in sites} == {call.path for call in fixed.suite.calls} | set(fixed.suite.absence)
     assert not sites & {(call.path, call.offset) for call in fixed.suite.right}
     assert all(site["proofs"] for site in cause["sites"])
+
+
+def test_receivers_that_nobody_can_tell_are_listed(fixed: Fixed) -> None:
+    """The right calls on untyped parameters are listed as unproven; nothing else is."""
+    [cause] = [cause for cause in fixed.report["causes"] if cause["key"] == CAUSE]
+    unproven = {(each["path"], each["start"]) for each in cause["unproven"] if each["use"] == "call"}
+    assert unproven <= {(call.path, call.offset) for call in fixed.suite.right}
+    assert len(unproven) >= 100
+
+
+def test_talk_of_the_method_is_counted(fixed: Fixed) -> None:
+    """Where comments, docstrings, strings and text files speak of the method, they are counted."""
+    [cause] = [cause for cause in fixed.report["causes"] if cause["key"] == CAUSE]
     assert cause["mentions"] >= 10
 
 
@@ -205,15 +218,15 @@ def test_the_run_can_be_undone(fixed: Fixed) -> None:
     copy = fixed.suite.root.with_name("undone")
     shutil.copytree(fixed.suite.root, copy)
     answer = repair(copy, "undo", fixed.report["fix"]["run"])
-    assert answer.code == 0, answer.told
+    assert answer.code == 0, answer.told[-500:]
     assert differing(replace(fixed.suite, root=copy), fixed.suite.before) == []
 
 
 def test_a_second_fix_has_nothing_to_do(fixed: Fixed) -> None:
-    """After the fix a plan for the same cause holds the refused calls and no edit."""
+    """After the fix there is nothing left to plan for the same cause, and nothing is written."""
     answer = repair(fixed.suite.root, "plan", CAUSE)
     assert answer.code == 1
-    assert "would change 0 sites" in answer.told
+    assert not (fixed.suite.root / "plan.json").exists()
     assert differing(fixed.suite, fixed.suite.after) == []
 
 
@@ -226,6 +239,6 @@ def test_without_the_migrated_files_the_tie_is_refused(tmp_path: Path) -> None:
         assert word in answer.told
     assert differing(suite, suite.before) == []
     named = repair(suite.root, "plan", CAUSE, "--to", MEANT, "-o", str(tmp_path / "plan.json"))
-    assert named.code == 1, named.told
+    assert named.code == 0, named.told[-500:]
     assert repair(suite.root, "apply", str(tmp_path / "plan.json")).code == 0
     assert differing(suite, suite.after) == []

@@ -151,10 +151,12 @@ def main(folder: Path, stride: int) -> dict[str, object]:
             failures.append(f"{story}: {problem}")
 
     def tried_twice(root: Path, action: str, every: int, story: str) -> None:
-        run_id = runs(root)[0].id
+        (run,) = runs(root)
+        if action == "resume" and run.is_finished:
+            return
         for second in count(0, every):
             twice = fresh(root, "twice")
-            if not crashed(partial(ACTIONS[action], twice, run_id), second):
+            if not crashed(partial(ACTIONS[action], twice, run.id), second):
                 break
             for last in ACTIONS:
                 tried(fresh(twice, "again"), last, f"{story}, {action} killed at {second}, {last}")

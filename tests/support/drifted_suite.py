@@ -127,7 +127,7 @@ def write(folder: Path, *, with_migrated: bool = True, seed: int = 674) -> Drift
         The truth about it.
     """
     files = list(_files(random.Random(seed), MIGRATED if with_migrated else ()))
-    files += [_File(path, data, data, (), (), (), False) for path, data in _class_and_siblings()]
+    files += [_File(path, data, data, (), (), (), False) for path, data in class_and_siblings()]
     for file in files:
         (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
         (folder / file.path).write_bytes(file.before)
@@ -210,8 +210,12 @@ def _fixed(text: str, encoding: str) -> bytes:
     return text.translate({ord(place): meant.get(kind, GONE) for place, kind in _KINDS.items()}).encode(encoding)
 
 
-def _class_and_siblings() -> Iterator[tuple[str, bytes]]:
-    """The real class of this repository, and the modules beside it."""
+def class_and_siblings() -> Iterator[tuple[str, bytes]]:
+    """The real class of this repository, and the modules beside it.
+
+    Yields:
+        A path in the project, and the file's bytes.
+    """
     for path in ("netra_backend/__init__.py", "netra_backend/app/__init__.py"):
         yield path, (ROOT / path).read_bytes()
     for file in sorted((ROOT / SERVICES).glob("*.py")):

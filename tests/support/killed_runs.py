@@ -1,6 +1,7 @@
 """Runs `netra repair apply plan.json` again and again, each time killed one step later, until it comes to its end.
 
-A step is a call that may change a file or wait for the disk. It is a program of its own, because it forks:
+A step is a call that may change a file; one that only waits for the disk changes nothing that a later process can
+see. It is a program of its own, because it forks:
 `python -m tests.support.killed_runs PROJECT FOLDER` copies the project for each step to `FOLDER/undo-N` and
 `FOLDER/resume-N`, has the run killed before step N in both, and then lets the tool take it back in the one and finish
 it in the other. It prints before which call each run was killed, as JSON; the last one, that was not, is null.
@@ -21,9 +22,7 @@ from types import FrameType
 
 from netra_repair import cli, journal
 
-_STEPS = frozenset(
-    "open write pwrite fsync ftruncate replace rename unlink remove mkdir rmdir fchmod chmod utime".split()
-)
+_STEPS = frozenset("open write pwrite ftruncate replace rename unlink remove mkdir rmdir fchmod chmod utime".split())
 _MOST_STEPS = 500
 
 
@@ -118,13 +117,12 @@ def main(argv: Sequence[str]) -> int:
     sys.dont_write_bytecode = True
     died: list[str | None] = []
     for step in count():
-        for verb in ("undo", "resume"):
-            copy = Path(argv[1]) / f"{verb}-{step}"
+        copies = {verb: Path(argv[1]) / f"{verb}-{step}" for verb in ("undo", "resume")}
+        for verb, copy in copies.items():
             shutil.copytree(argv[0], copy)
-            name = in_child(copy, ["apply", "plan.json"], step)
+            died[step:] = [in_child(copy, ["apply", "plan.json"], step)]
             recovered(copy, verb)
-        died.append(name)
-        if name is None or step == _MOST_STEPS:
+        if died[-1] is None or step == _MOST_STEPS:
             break
     print(json.dumps(died))
     return int(died[-1] is not None)

@@ -66,12 +66,14 @@ def test_patch_applies_the_diff_of_awkward_files_to_the_byte(tmp_path: Path) -> 
 
 @st.composite
 def edited(draw: st.DrawFn) -> Image:
-    """A text of few kinds of characters and any edits of it."""
-    text = draw(st.text("ab\n\n\n\r\t", max_size=60))
+    """A text of short lines, enough of them for several hunks, and any edits of it."""
+    pieces = st.sampled_from(["a\n", "\n", "b\r\n", "a", "\r"])
+    text = "".join(draw(st.lists(pieces, min_size=draw(st.sampled_from([0, 60])), max_size=80)))
     source = Source.of("x.py", text.encode())
-    cuts = sorted(draw(st.lists(st.integers(0, len(text)), max_size=8)))
-    spans = sorted({Span(*cuts[at : at + 2]) for at in range(0, len(cuts) - 1, 2)})
-    edits = tuple(Edit(span, draw(st.text("xy\n", max_size=4))) for span in spans)
+    starts = sorted(draw(st.sets(st.integers(0, len(text)), max_size=4)))
+    limits = [*starts[1:], len(text)]
+    ends = [min(start + draw(st.integers(0, 3)), limit) for start, limit in zip(starts, limits, strict=False)]
+    edits = tuple(Edit(Span(*span), draw(st.text("xy\n", max_size=4))) for span in zip(starts, ends, strict=True))
     return Image(source, edits, spliced(source, edits))
 
 

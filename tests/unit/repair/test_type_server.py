@@ -312,9 +312,10 @@ class TestProcess:
         """Whoever kills this tool leaves no server behind: it ends when its input does."""
         project(tmp_path, {"a.py": "class A: ...\n"})
         code = (
-            "import sys; from pathlib import Path; from netra_repair.project import discover\n"
+            "import sys; from pathlib import Path; from netra_repair.project import Project\n"
             "from netra_repair.source import Source, Span; from netra_repair.type_server import TypeServer\n"
-            f"server = TypeServer(discover(Path({str(tmp_path)!r}), Path(sys.executable)))\n"
+            f"root = Path({str(tmp_path)!r})\n"
+            "server = TypeServer(Project(root, Path(sys.executable), '3.11.7', (root,), (), ('a.py',), ()))\n"
             "server.type_of(Source.of('a.py', b'class A: ...'), Span(6, 7))\n"
             "print(server._connection._process.pid, flush=True); sys.stdin.read()\n"
         )
