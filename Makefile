@@ -14,7 +14,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV PIP_PREFIX PIP_REQUIRE_VIRTUALENV PIP
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check bench soak lock clean
+.PHONY: help run serve test check bench drift soak lock clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
@@ -28,16 +28,24 @@ serve: $(READY) ## the server, for this machine only
 test: $(READY) ## the tests; ARGS goes to pytest
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: $(READY) ## lint, format, types, lock
+check: $(READY) ## lint, format, types, calls that mean nothing, lock
 	@$(BIN)/python -m ruff check
 	@$(BIN)/python -m ruff format --check
 	@$(BIN)/python -m mypy
+	@$(BIN)/netra repair scan --check
 	@! grep -nE '://|--(extra-index-url|find-links|index-url|trusted-host)' requirements/dev.lock \
 	  || { echo "requirements/dev.lock: expected names, versions and hashes only" >&2; exit 1; }
 
 bench: $(READY) ## the benchmarks
 	@$(BIN)/python benchmarks/context.py
 	@$(BIN)/python benchmarks/golden_path.py
+
+drift: $(READY) ## the repair tool against injected drift in real packages, and against its peers
+	@$(BIN)/python -m benchmarks.repair prepare
+	@$(BIN)/python -m benchmarks.repair run
+	@$(BIN)/python -m benchmarks.repair run --held-out
+	@$(BIN)/python -m benchmarks.repair.peers
+	@$(BIN)/python -m benchmarks.repair.speed
 
 soak: $(READY) ## the long golden paths
 	@$(BIN)/netra golden-path --users 1000

@@ -41,8 +41,8 @@ class Findings:
         unexplained: node ids of failing tests that no cause explains.
         warnings: what the reader must know before trusting the rest.
         seconds: wall time of the scan, by step ("checker", "receivers", "tests", …).
-        set_aside: places that the engine marked and that are no cause, with reasons: the code around expects the absence,
-            only some types of a union lack the attribute, the owner's attributes cannot be known. Not findings; counted.
+        set_aside: places that the engine marked and that are no cause, with reasons: the code around expects the
+            absence, only some types of a union lack the attribute, the owner's attributes cannot be known. No findings.
     """
 
     root: str

@@ -7,12 +7,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from netra_repair.arguments import bind
+from netra_repair.candidates import Decision
 from netra_repair.causes import RootCause, Site
 from netra_repair.definitions import Definitions
 from netra_repair.diagnostics import CauseKind
 from netra_repair.edits import Edit
 from netra_repair.layout import Layout
 from netra_repair.owners import Member, MemberKind, Owner
+from netra_repair.parameter_rank import as_written
 from netra_repair.rank import fit
 from netra_repair.references import Use
 from netra_repair.refusals import Reason, Refusal
@@ -110,7 +112,10 @@ class Fitter:
         past = self._cause.past
         renamed = dict(past.renamed_parameters) | ({self._cause.parameter: parameter} if self._cause.parameter else {})
         arguments = site.reference.arguments or ()
-        bound = bind(arguments, member.signature, renamed=renamed, before=past.signature)
+        before = past.signature
+        if before is None and self._cause.ranking.decision is Decision.LIKELY:
+            before = as_written(member.signature)
+        bound = bind(arguments, member.signature, renamed=renamed, before=before)
         if isinstance(bound, Refusal):
             return bound
         if not bound.edits:

@@ -12,6 +12,7 @@ from netra_repair.candidates import Decision
 from netra_repair.causes import RootCause
 from netra_repair.comparing import compare, flaky
 from netra_repair.diffs import displayed
+from netra_repair.edits import Edit
 from netra_repair.errors import PlanError
 from netra_repair.failures import SuiteResult
 from netra_repair.images import images
@@ -21,9 +22,11 @@ from netra_repair.progress import Progress
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.repair import Repair
 from netra_repair.scanner import Scanner
+from netra_repair.source import Span
 from netra_repair.suite import Suite
 
-# A repaired call lets its test run on to the next one, which no engine could tell. Real projects need two or three rounds.
+# A repaired call lets its test run on to the next one, which no engine could tell. Real projects need two or three
+# rounds.
 _MAX_ROUNDS = 12
 
 
@@ -142,13 +145,43 @@ class Fixer:
                 replacement = cause.ranking.candidates[0].name
             if replacement is None:
                 continue
-            plan = self._scanner.plan(cause, replacement)
+            try:
+                plan = self._scanner.plan(cause, replacement)
+            except PlanError:
+                if account is None:
+                    raise
+                continue  # met again higher up, at a class that has nothing of the name
             if account is None:
                 is_trial = self._options.to is None and cause.ranking.decision is Decision.LIKELY
                 account = Account(cause, replacement, plan, is_trial)
                 self._accounts.append(account)
             work.append((account, account.begin(cause, plan)))
-        return work
+        return self._without_contested(work)
+
+    def _without_contested(self, work: Sequence[_Work]) -> list[_Work]:
+        """Leaves out places that several classes come to when each of them would have another name there."""
+        put = {
+            (file.path, site.site.reference.position.line, site.replacement)
+            for account in self._accounts
+            for file in account.kept
+            for site in file.sites
+        }
+        wanted: dict[tuple[str, Span], set[tuple[Edit, ...]]] = {}
+        for _, plan in work:
+            for file in plan.files:
+                for site in file.sites:
+                    if site.site.reference.name in (edit.span for edit in site.edits):
+                        wanted.setdefault((file.path, site.site.reference.name), set()).add(site.edits)
+        reasons = {
+            place_of(site.site): Refusal(Reason.SOME_OF_A_UNION, "several classes come here, with another name each")
+            for _, plan in work
+            for file in plan.files
+            for site in file.sites
+            if place_of(site.site) in put or len(wanted.get((file.path, site.site.reference.name), ())) > 1
+        }
+        for account, plan in work:
+            account.take_back(plan, reasons)
+        return [(account, plan.where(lambda site: place_of(site.site) not in reasons)) for account, plan in work]
 
     def _account_of(self, cause: RootCause) -> Account | None:
         """The account of a cause met in an earlier round, when perhaps only a subclass of its owner had been seen."""
@@ -164,37 +197,48 @@ class Fixer:
         paths = sorted({file.path for _, plan in plans for file in plan.files})
         size = self._options.batch_size
         batches = [paths[start : start + size] for start in range(0, len(paths), size)]
-        if len(batches) == 1:
-            kept, result = self._tried(_part(plans, batches[0]), before, ())
-        else:
-            broken = {test for account, _ in plans for test in account.broken}
-            kept, result = False, None
-            for batch in batches:
-                tests = related(before, batch, broken, self._graph)
-                kept |= self._tried(_part(plans, batch), before, tests)[0]
+        broken = {test for account, _ in plans for test in account.broken}
+        kept: list[_Work] = []
+        result: SuiteResult | None = None
+        for batch in batches:
+            tests = related(before, batch, broken, self._graph) if len(batches) > 1 else ()
+            kept, result = self._tried(_part(plans, batch), kept, before, tests)
+        if len(batches) > 1 and kept:
+            # Together, and before all tests: also before those that nobody knew to be related.
+            kept, result = self._tried(kept, [], before, ())
         if not kept:
             return None
+        self._write({image.path: image.after for image in images([plan for _, plan in kept], self._root)})
+        book(kept, self._accounts, self._origin)
         return result or self._tests("running all tests")
 
     def _tried(
-        self, work: Sequence[_Work], before: SuiteResult, tests: Sequence[str]
-    ) -> tuple[bool, SuiteResult | None]:
-        """Makes changes and tests them; takes back what does not hold, by halves until the sites are found.
+        self, work: Sequence[_Work], kept: list[_Work], before: SuiteResult, tests: Sequence[str]
+    ) -> tuple[list[_Work], SuiteResult | None]:
+        """Tests changes, and leaves out what does not hold, by halves until the sites are found.
+
+        The copy has the bytes that the plans were made for, before and after: so any part of them can be tried.
+
+        Args:
+            work: what is tried.
+            kept: what holds already, and is changed with it.
+            before: a run of all tests without any of it.
+            tests: those that are run; () for all.
 
         Returns:
-            Whether anything was kept; and the run of the tests, when all was kept at once.
+            What holds now, `kept` included; and the run of the tests, when all held at once.
         """
-        changed = images([plan for _, plan in work], self._root)
+        together = [*kept, *work]
+        changed = images([plan for _, plan in together], self._root)
         self._write({image.path: image.after for image in changed})
-        result = self._tests(f"testing changes in {len(changed)} files", tests, work)
+        result = self._tests(f"testing changes in {len(changed)} files", tests, together)
+        self._write({image.path: image.source.data for image in changed})
         for account, _ in work:
             account.batches += 1
         failing = _still_failing(work, result)
         regressed = compare(before.only(tests) if tests else before, result, self._flaky).regressed
         if not failing and not regressed:
-            book(work, self._accounts, self._origin)
-            return True, result
-        self._write({image.path: image.source.data for image in changed})
+            return together, result
         for account, _ in work:
             account.rolled_back += 1
         sites = (site.site for _, plan in work for file in plan.files for site in file.sites)
@@ -211,8 +255,9 @@ class Fixer:
         else:
             middle = len(places) // 2
             parts = [_only(work, places[:middle]), _only(work, places[middle:])]
-        kept = [self._tried(part, before, tests)[0] for part in parts if part]
-        return any(kept), None
+        for part in filter(None, parts):
+            kept, _ = self._tried(part, kept, before, tests)
+        return kept, None
 
     def _withdraw_unconfirmed(self, current: SuiteResult) -> bool:
         """Takes back what was only likely, and no test has confirmed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 from netra_repair.compiled import stub_of
@@ -156,12 +157,10 @@ class Modules:
         return self._compiled(name)
 
     def _compiled(self, name: str) -> Outline | None:
-        text = stub_of(name)
-        if text is None:
-            return None
-        file = f"<{name}>"
-        self._by_file[file] = outlined(text, name, file, is_package=False)
-        return self._by_file[file]
+        found = _compiled_outline(name)
+        if found is not None:
+            self._by_file[found.file] = found
+        return found
 
     def _read(self, path: Path, name: str) -> Outline | None:
         shown = self.shown(path)
@@ -187,6 +186,13 @@ class Modules:
         if parts[-1] == "__init__" and len(parts) > 1:
             parts = parts[:-1]
         return ".".join([parts[0].removesuffix("-stubs"), *parts[1:]])
+
+
+@cache
+def _compiled_outline(name: str) -> Outline | None:
+    """A compiled module of the interpreter that runs this tool: the same for every project."""
+    text = stub_of(name)
+    return None if text is None else outlined(text, name, f"<{name}>", is_package=False)
 
 
 def _standard_libraries(site_packages: Sequence[Path]) -> list[Path]:

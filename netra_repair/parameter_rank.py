@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from netra_repair.arguments import Bound, bind
 from netra_repair.candidates import Candidate, Clue, Decision, Evidence, Ranking
@@ -41,7 +42,8 @@ def rank_parameters(
 
     Returns:
         The ranking, whose candidates are parameters and whose members are the callable. CHOSEN for a keyword only when
-        it is the parameter under another name, and for positional arguments when only one parameter can take them.
+        it is the parameter under another name, LIKELY when it may be, and for positional arguments when only one
+        parameter can take them.
     """
     calls = [site for site in sites if site.refusal is None and site.reference.arguments is not None] or list(sites)
     if callee.signature is None:
@@ -78,10 +80,13 @@ def _keyword(
         return Ranking(
             Decision.TIE, candidates, margin, f"the evidence does not tell {near} apart: say which with --to NAME"
         )
+    strongest = "; ".join(each.detail for each in best.evidence if each.weight > 0)
+    if not _has_grounds(keyword, best) and best.fits == best.sites and best.score > weights.fit:
+        reason = f"`{best.name}`, if the tests that died there pass with it: {strongest}"
+        return Ranking(Decision.LIKELY, candidates, margin, reason)
     if not _has_grounds(keyword, best):
         reason = f"`{best.name}` comes nearest, but nothing shows that it is meant: say so with --to {best.name}"
         return Ranking(Decision.NONE, candidates, margin, reason)
-    strongest = "; ".join(each.detail for each in best.evidence if each.weight > 0)
     return Ranking(Decision.CHOSEN, candidates, margin, f"`{best.name}`: {strongest}")
 
 
@@ -136,35 +141,47 @@ def _has_grounds(keyword: str, candidate: Candidate) -> bool:
     return likeness(keyword, candidate.name) >= SAME_NAME or (says_more and Clue.KEYWORDS in clues)
 
 
+def as_written(signature: Signature) -> Signature:
+    """What calls were written for, if what must be passed by name now could be passed by position before, in order."""
+    by_position = (
+        replace(each, kind=ParameterKind.POSITIONAL_OR_KEYWORD) if each.kind is ParameterKind.KEYWORD_ONLY else each
+        for each in signature.parameters
+    )
+    return Signature(tuple(by_position))
+
+
 def _positional(callee: Member, signature: Signature, calls: Sequence[Site], past: Past | None) -> Ranking:
     """For arguments that must be passed by name now: the parameters that their keywords make, most calls first."""
     before = past.signature if past is not None else None
+    candidates = _named(callee, signature, calls, before)
+    if candidates:
+        reason = f"{candidates[0].fits} of {len(calls)} calls fit when an argument is passed as `{candidates[0].name}`"
+        return Ranking(Decision.CHOSEN, candidates, candidates[0].score, reason)
+    if before is None:
+        candidates = _named(callee, signature, calls, as_written(signature))
+    if candidates and candidates[0].fits == len(calls):
+        reason = "arguments passed by name in the order of the parameters, if the tests that died there pass with it"
+        return Ranking(Decision.LIKELY, candidates, candidates[0].score, reason)
+    return Ranking(Decision.NONE, (), 0.0, f"it is open which parameter of {signature} the arguments are meant for")
+
+
+def _named(
+    callee: Member, signature: Signature, calls: Sequence[Site], before: Signature | None
+) -> tuple[Candidate, ...]:
+    """The parameters that become keywords at calls, the most frequent first."""
     taken: Counter[str] = Counter()
-    fits = 0
     for site in calls:
         found = bind(site.reference.arguments or (), signature, before=before)
-        if isinstance(found, Bound) and found.edits:
-            fits += 1
+        if isinstance(found, Bound):
             taken.update({edit.text.partition("=")[0] for edit in found.edits if "=" in edit.text})
-    candidates = tuple(
-        Candidate(
-            name,
-            callee,
-            float(count),
-            (
-                Evidence(
-                    Clue.FIT, float(count), f"{count} of {len(calls)} calls fit when an argument is passed as `{name}`"
-                ),
-            ),
-            count,
-            len(calls),
-        )
+    return tuple(
+        Candidate(name, callee, float(count), (_fit(count, len(calls), name),), count, len(calls))
         for name, count in taken.most_common()
     )
-    if not candidates:
-        return Ranking(Decision.NONE, (), 0.0, f"it is open which parameter of {signature} the arguments are meant for")
-    reason = f"{fits} of {len(calls)} calls fit when arguments are passed by name"
-    return Ranking(Decision.CHOSEN, candidates, candidates[0].score, reason)
+
+
+def _fit(count: int, calls: int, name: str) -> Evidence:
+    return Evidence(Clue.FIT, float(count), f"{count} of {calls} calls fit when an argument is passed as `{name}`")
 
 
 def _binds(site: Site, signature: Signature, renamed: dict[str, str]) -> bool:

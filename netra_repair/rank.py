@@ -51,7 +51,7 @@ class Weights:
     unused: float = 1.0
     history: float = 8.0
     hint: float = 5.0
-    private: float = -3.0
+    private: float = -4.0
     beside: float = -2.0
     floor: float = 2.5
     margin: float = 1.0
@@ -292,9 +292,10 @@ def _evidence(
     question: _Question, member: Member, hint: str | None, fits: int, members: Mapping[str, Member]
 ) -> Iterator[Evidence]:
     weights, past = question.weights, question.past
-    if question.calls:
+    if question.calls or question.is_read:
         share = fits / len(question.sites)
-        yield Evidence(Clue.FIT, weights.fit * share, f"{fits} of {len(question.sites)} places fit {member.signature}")
+        what = member.signature if question.calls else f"a {member.kind}"
+        yield Evidence(Clue.FIT, weights.fit * share, f"{fits} of {len(question.sites)} places fit {what}")
     yield from _keyword_evidence(question, member)
     alike = likeness(question.attribute, member.name)
     if alike > 0:

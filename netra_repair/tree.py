@@ -5,16 +5,19 @@ Nothing here looks at how an edit was made or spliced.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from functools import cache
+from itertools import accumulate
 
 import libcst as cst
 
 from netra_repair.edits import Edit
 from netra_repair.layout import UnparsableSource, deeply, parsed
-from netra_repair.source import Source
+from netra_repair.source import Source, Span
+from netra_repair.statements import module_of, pieces_around
 
 # What an edit does to the tree: what was written, and what is. A keyword that comes in was "" and is "name=".
 _Change = tuple[str, str]
@@ -45,8 +48,7 @@ def difference(before: Source, after: Source, edits: Sequence[Edit]) -> str | No
     if elsewhere is not None:
         return elsewhere
     try:
-        trees = parsed(before), parsed(after)
-        changes = Counter(_changes(*trees))
+        changes = Counter(change for piece in _pieces(before, after, edits) for change in _changes(*piece))
     except UnparsableSource as error:
         return error.reason
     except _OtherDifference as found:
@@ -75,8 +77,32 @@ def _changed_elsewhere(before: Source, after: Source, edits: Sequence[Edit]) -> 
     return None if before.data[:at] == after.data[:there] else "bytes before the first edit have changed"
 
 
+def _pieces(before: Source, after: Source, edits: Sequence[Edit]) -> Iterator[tuple[cst.Module, cst.Module]]:
+    """The statements around the edits, parsed as they were and as they would be; the whole file where that is unsure.
+
+    Raises:
+        UnparsableSource: when one of them is not Python.
+        _OtherDifference: when a file that the running Python understood would not be understood any more.
+    """
+    module = module_of(before)
+    if module is None:
+        yield parsed(before.path, before.text), parsed(after.path, after.text)
+        return
+    if module_of(after) is None:
+        raise _OtherDifference("cannot be parsed any more")
+    ordered = sorted(set(edits))
+    starts = [edit.span.start for edit in ordered]
+    grown = (len(edit.text.encode(before.encoding)) - edit.span.end + edit.span.start for edit in ordered)
+    moved = [*accumulate(grown, initial=0)]
+    for piece in pieces_around(before, module, [edit.span for edit in ordered]):
+        start, end = (place + moved[bisect_left(starts, place)] for place in (piece.span.start, piece.span.end))
+        head = "if 1:\n" if piece.indented else ""
+        old, new = before.slice(piece.span), after.slice(Span(start, end))
+        yield parsed(before.path, head + old), parsed(after.path, head + new)
+
+
 def _changes(before: cst.Module, after: cst.Module) -> Iterator[_Change]:
-    """Goes through both trees side by side.
+    """Goes through two trees side by side.
 
     Raises:
         _OtherDifference: at the first one that no edit may make.

@@ -58,7 +58,9 @@ def raised_by(job: Job, error: BaseException, fallback: Fallback) -> list[Facts]
 
 
 def _chain(job: Job, error: BaseException) -> Iterator[tuple[BaseException, list[Place]]]:
-    """The exception, the members of a group, and what each was raised from or, unless suppressed, during.
+    """The exception, the members of a group, and what each was raised from or during.
+
+    Also where that is hidden by `from None`: it is hidden from readers, and happened all the same.
 
     Each comes with its frames, and before them those of the exception it led to: one that a library raised and caught
     has no frame of the project.
@@ -72,7 +74,7 @@ def _chain(job: Job, error: BaseException) -> Iterator[tuple[BaseException, list
         seen.add(id(link))
         places = [*around, *places_of(job, link.__traceback__)]
         yield link, places
-        earlier = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+        earlier = link.__cause__ or link.__context__
         waiting += [] if earlier is None else [(earlier, places)]
         # Also the backport's groups.
         if any(base.__name__ == "BaseExceptionGroup" for base in type(link).__mro__):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from netra_repair.causes import RootCause
 from netra_repair.fix import Fixer, Options
 from netra_repair.git import Git
+from netra_repair.images import images
 from netra_repair.project import discover
 from netra_repair.refusals import Reason
 from netra_repair.repair import CauseRepair, Repair
@@ -19,12 +20,21 @@ from netra_repair.report.progress import shown
 from netra_repair.scanner import opened
 from netra_repair.suite import Suite
 from netra_repair.workspace import Workspace
-from tests.support.sample_project import contents, repair, write
+from tests.support.sample_project import CAUSE, TEST, contents, mended, repair, write
 
 CARD = """\
+from typing import TYPE_CHECKING
+
+
 class Card:
-    limit = 10
-    shown_name: str
+    @staticmethod
+    def upper_limit():
+        return 10
+
+    if TYPE_CHECKING:
+
+        def shown_name(self):
+            return "?"
 
     @classmethod
     def made(cls, name):
@@ -62,15 +72,15 @@ from app.card import Card
 
 def quiet():
     try:
-        return Card.limt
+        return Card.uper_limit()
     except Exception:
         return None
 
 
 def loud():
-    return Card.limt
+    return Card.uper_limit()
 """
-SHOWN = "def shown(card):\n    return card.shwn_name\n"
+SHOWN = "def shown(card):\n    return card.shown_nmae()\n"
 TESTS = """\
 from pathlib import Path
 
@@ -105,7 +115,19 @@ def test_now_and_then():
     seen.unlink() if seen.exists() else seen.touch()
     assert seen.exists()
 """
+MORE = """\
+from app.ctx import Ctx
+
+
+def made(factory=Ctx.create):
+    return factory(user_id="bob", thread_id="t-2")
+
+
+def test_more():
+    assert made().user_id == "bob"
+"""
 FILES = {
+    "tests/test_ctx.py": "",
     "app/card.py": CARD,
     "app/flow.py": FLOW,
     "app/quiet.py": QUIET,
@@ -115,6 +137,7 @@ FILES = {
 
 
 def fixed(root: Path, options: Options) -> Repair:
+    """Fixes a project in a copy, as the command does."""
     with pytest.MonkeyPatch.context() as patch, shown(Console(quiet=True)) as progress:
         patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
         with Workspace(discover(root)) as copy, opened(copy.project, Git(root), progress) as scanner:
@@ -122,17 +145,231 @@ def fixed(root: Path, options: Options) -> Repair:
             return Fixer(root, scanner, suite, options, progress).run()
 
 
-if __name__ == "__main__":
-    import tempfile, time
-    root = write(Path(tempfile.mkdtemp()), FILES)
-    (root / "tests/test_ctx.py").unlink()
-    t = time.time()
-    r = fixed(root, Options())
-    print(time.time() - t)
-    for c in r.findings.causes:
-        print("found", c.key, len(c.sites), c.tests, c.ranking.reason, [x.name for x in c.ranking.candidates])
-    for c in r.causes:
-        print(c.key, c.plan.replacement, c.broken, c.restored, c.batches, c.rolled_back, c.uncovered)
-        for x in c.plan.refused: print("    refused", x.site.reference.path, x.site.reference.position, x.refusal)
-    print(r.comparison, r.remaining, r.run, [c.key for c in r.later])
-    print(r.diff)
+@dataclass(frozen=True)
+class Fixed:
+    """The project, its files before, and what one fix of all its causes came to."""
+
+    root: Path
+    before: Mapping[str, bytes]
+    repair: Repair
+
+    def cause(self, name: str) -> CauseRepair:
+        """What became of the cause of a missing method of the card."""
+        [cause] = [cause for cause in self.repair.causes if cause.key == f"app.card.Card.{name}"]
+        return cause
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Fixed:
+    """The one fix that most tests look at."""
+    root = write(tmp_path_factory.mktemp("fixed"), FILES)
+    before = contents(root)
+    return Fixed(root, before, fixed(root, Options()))
+
+
+def changed(cause: CauseRepair) -> list[tuple[str, int]]:
+    """Where a cause's places were changed and kept."""
+    return [(file.path, site.site.reference.position.line) for file in cause.plan.files for site in file.sites]
+
+
+def refused(cause: CauseRepair) -> list[tuple[str, int, Reason]]:
+    """Where a cause's places were left or taken back, and why."""
+    return [
+        (each.site.reference.path, each.site.reference.position.line, each.refusal.reason)
+        for each in cause.plan.refused
+    ]
+
+
+def test_a_chain_of_places_is_repaired_in_rounds(project: Fixed) -> None:
+    """A test on an untyped receiver dies at one place after the other; in the end all are repaired and it passes."""
+    assert [
+        cause.key for cause in project.repair.findings.causes if "second" in cause.key or "third" in cause.key
+    ] == []
+    assert {cause.key for cause in project.repair.later} == {"app.card.Card.secnd_name", "app.card.Card.third_nam"}
+    assert changed(project.cause("secnd_name")) == [("app/flow.py", 6), ("app/flow.py", 11)]
+    assert changed(project.cause("third_nam")) == [("app/flow.py", 7)]
+    assert "tests/test_card.py::test_flow" in project.repair.comparison.restored
+
+
+def test_two_causes_in_one_file_and_line_are_both_repaired(project: Fixed) -> None:
+    """Two causes meet on one line in two rounds; the plans are for the bytes that the project has now."""
+    assert ("app/flow.py", 11) in changed(project.cause("first_nmae"))
+    assert ("app/flow.py", 11) in changed(project.cause("secnd_name"))
+    images_after = {
+        image.path: image.after for image in images([cause.plan for cause in project.repair.causes], project.root)
+    }
+    assert images_after["app/flow.py"].decode() == (
+        FLOW.replace("first_nmae", "first_name")
+        .replace("secnd_name", "second_name")
+        .replace("third_nam(", "third_name(")
+    )
+
+
+def test_a_change_that_breaks_a_passing_test_is_taken_back_alone(project: Fixed) -> None:
+    """The one place whose change breaks a test that passed is refused as regressed; the others of its file stay."""
+    cause = project.cause("uper_limit")
+    assert refused(cause) == [("app/quiet.py", 6, Reason.REGRESSED)]
+    assert "test_quiet" in cause.plan.refused[0].refusal.detail
+    assert changed(cause) == [("app/quiet.py", 12)]
+    assert project.repair.comparison.regressed == ()
+
+
+def test_a_replacement_whose_call_dies_again_is_taken_back(project: Fixed) -> None:
+    """What still dies at the place, now of the name that was put there, is refused as still failing."""
+    cause = project.cause("shown_nmae")
+    assert (changed(cause), refused(cause)) == ([], [("app/shown.py", 2, Reason.STILL_FAILS)])
+    assert cause.restored == ()
+    assert cause.success_rate == 0
+
+
+def test_flaky_tests_prove_nothing(project: Fixed) -> None:
+    """A test that ends differently without any change is named, and neither restored nor regressed."""
+    comparison = project.repair.comparison
+    assert comparison.flaky == ("tests/test_card.py::test_now_and_then",)
+    assert not {*comparison.flaky} & {*comparison.restored, *comparison.regressed}
+
+
+def test_success_is_counted_by_cause(project: Fixed) -> None:
+    """Each cause counts the tests it broke, also those that came to it in a later round, and how many pass now."""
+    cause = project.cause("secnd_name")
+    assert cause.broken == cause.restored == ("tests/test_card.py::test_both", "tests/test_card.py::test_flow")
+    assert cause.success_rate == 1
+
+
+def test_what_no_test_ran_is_counted_as_uncovered(project: Fixed) -> None:
+    """Of the three places of a cause the one that no test reaches is proven by types only."""
+    cause = project.cause("first_nmae")
+    assert changed(cause) == [("app/flow.py", 5), ("app/flow.py", 11), ("app/flow.py", 15)]
+    assert cause.uncovered == 1
+
+
+def test_what_remains_is_counted(project: Fixed) -> None:
+    """After the fix only the two places are left that were taken back."""
+    assert project.repair.remaining == 2
+
+
+def test_nothing_is_written_to_the_project(project: Fixed) -> None:
+    """A fix works on a copy: without an apply every file of the project is as it was."""
+    assert contents(project.root) == project.before
+    assert project.repair.run is None
+
+
+BATCHED = {
+    "tests/test_ctx.py": "",
+    "app/card.py": CARD,
+    "app/one.py": "from app.card import Card\n\n\ndef one():\n    return Card.uper_limit()\n",
+    "app/two.py": QUIET,
+    "tests/test_one.py": "from app.one import one\n\n\ndef test_one():\n    assert one() == 10\n",
+    "tests/test_two.py": "from app.two import loud\n\n\ndef test_two():\n    assert loud() == 10\n",
+    "tests/test_far.py": """\
+import importlib
+
+
+def test_far():
+    assert importlib.import_module("app." + "two").quiet() is None
+""",
+}
+
+
+def test_batches_together_stand_before_all_tests(tmp_path: Path) -> None:
+    """Batches run their related tests, and in the end all tests run: what only these see is taken back, and no more."""
+    root = write(tmp_path, BATCHED)
+    repair = fixed(root, Options(batch_size=1))
+    [cause] = repair.causes
+    assert refused(cause) == [("app/two.py", 6, Reason.REGRESSED)]
+    assert "tests/test_far.py::test_far" in cause.plan.refused[0].refusal.detail
+    assert changed(cause) == [("app/one.py", 5), ("app/two.py", 12)]
+    assert repair.comparison.regressed == ()
+    assert set(repair.comparison.restored) == {"tests/test_one.py::test_one", "tests/test_two.py::test_two"}
+    assert cause.batches > cause.rolled_back > 0
+
+
+def test_a_persons_choice_is_applied_undone_and_applied_again(tmp_path: Path) -> None:
+    """With --to and --apply the verified bytes are written, a second fix finds nothing, and undo restores all."""
+    root = write(tmp_path, {"tests/test_more.py": MORE})
+    before = contents(root)
+    report = tmp_path.with_name("report.json")
+    answer = repair(root, "fix", CAUSE, "--to", "from_request", "--apply", "-o", f"json:{report}")
+    assert answer.code == 0, answer.told
+    found = json.loads(report.read_text())["fix"]
+    after = contents(root)
+    assert after == before | {
+        TEST: mended(before[TEST]),
+        "tests/test_more.py": MORE.replace("create", "from_request").encode(),
+    }
+    assert found["causes"][0]["success_rate"]["after"]["percent"] == 100
+    again = repair(root, "fix")
+    assert again.code == 0, again.told
+    assert contents(root) == after
+    assert repair(root, "undo", found["run"]).code == 0
+    assert contents(root) == before
+
+
+def test_a_cause_is_met_again_at_a_class_above(tmp_path: Path) -> None:
+    """A cause first seen on a subclass keeps its replacement, also when it turns out to be missing further up."""
+    files = {
+        "app/cards.py": """\
+class Card:
+    def shown_again(self):
+        return self
+
+
+class Red(Card):
+    def shown_name(self):
+        return "red"
+
+
+class Blue(Card):
+    pass
+""",
+        "app/show.py": "def show(one, other):\n    return [one.shown_nmae(), other.shown_nmae()]\n",
+        "tests/test_ctx.py": """\
+from app.cards import Blue, Red
+from app.show import show
+
+
+def test_show():
+    assert show(Red(), Red()) == ["red", "red"]
+
+
+def test_mixed():
+    assert show(Red(), Blue()) == ["red", "blue"]
+""",
+    }
+    repair = fixed(write(tmp_path, files), Options(causes=("shown_nmae",), to="shown_name"))
+    [cause] = repair.causes
+    assert (changed(cause), repair.remaining) == ([("app/show.py", 2)], 1)
+    assert repair.comparison.regressed == ()
+
+
+def test_a_place_that_two_classes_come_to_is_not_contested(tmp_path: Path) -> None:
+    """Where two unrelated classes would need different names at one place, it is refused for both of them."""
+    files = {
+        "app/cards.py": """\
+class Red:
+    def shown_name(self):
+        return "red"
+
+
+class Blue:
+    def shown_fame(self):
+        return "blue"
+""",
+        "app/show.py": "def show(one):\n    return one.shown_nane()\n",
+        "tests/test_ctx.py": """\
+from app.cards import Blue, Red
+from app.show import show
+
+
+def test_red():
+    assert show(Red()) == "red"
+
+
+def test_blue():
+    assert show(Blue()) == "blue"
+""",
+    }
+    repair = fixed(write(tmp_path, files), Options())
+    assert [cause.plan.replacement for cause in repair.causes] == ["shown_fame", "shown_name"]
+    for cause in repair.causes:
+        assert (changed(cause), refused(cause)) == ([], [("app/show.py", 2, Reason.SOME_OF_A_UNION)])

@@ -89,7 +89,9 @@ def test_outer_places_hold_the_parentheses() -> None:
 def test_what_libcst_loses_moves_no_place(code: str) -> None:
     """Form feeds, lone backslashes and carriage returns that LibCST drops are counted."""
     source = written(code)
-    assert parsed(source).code != source.text, "LibCST has learned to keep it: the example tests nothing any more"
+    assert parsed("m.py", source.text).code != source.text, (
+        "LibCST has learned to keep it: the example tests nothing any more"
+    )
     layout = Layout(source)
     assert [layout.text(node) for node in layout.of_type(cst.Attribute)] == ["x.gone"] * code.count("x.gone")
     assert [layout.text(node) for node in layout.of_type(cst.Call)] == ["x.gone(a)"] * code.count("x.gone")
@@ -99,7 +101,7 @@ def test_what_libcst_loses_moves_no_place(code: str) -> None:
 
 def test_a_tree_that_says_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """When the parser gives back other code than it got, no position of it is believed."""
-    monkeypatch.setattr("netra_repair.layout.parsed", lambda source: cst.parse_module("a = 1\n"))
+    monkeypatch.setattr("netra_repair.layout.parsed", lambda path, text: cst.parse_module("a = 1\n"))
     with pytest.raises(UnparsableSource, match="does not give back"):
         Layout(written("b = 1\n"))
 
@@ -131,7 +133,7 @@ def test_nesting_that_would_end_the_process_is_survived() -> None:
     """Parsing goes on a stack that is larger than the usual one, and leaves that as it was."""
     usual = threading.stack_size()
     source = written("x = " + "(" * 1_500 + "a" + ")" * 1_500)
-    assert parsed(source).code == source.text
+    assert parsed("m.py", source.text).code == source.text
     assert threading.stack_size() == usual
 
 

@@ -97,6 +97,14 @@ def test_places_that_are_not_there_are_refused(source: Source, data: st.DataObje
         source.position(len(source.data) + 1)
 
 
+def test_a_line_ends_with_its_newline() -> None:
+    """The place behind a line's end is the last one that the line has."""
+    source = written("x = 1\ny = 2\n")
+    assert source.offset(Position(1, 7)) == 6
+    with pytest.raises(ValueError, match="no column 8"):
+        source.offset(Position(1, 8))
+
+
 def test_a_byte_inside_a_character_is_no_place() -> None:
     """Neither the middle of a character nor of the byte order mark has a position."""
     source = written("é = '😀'", bom=True)
