@@ -12,15 +12,20 @@ from netra_repair.definitions import Definitions
 from netra_repair.owners import Member, Owner, OwnerKind
 from netra_repair.project import Project
 
-# A class statement at any depth. Its bases may stand on several lines; keywords (`metaclass=…`) do no harm.
-_CLASS = re.compile(rb"^[ \t]*class[ \t]+(\w+)[ \t]*(?:\[[^\]]*\])?[ \t]*(?:\(([^)]*)\)|:)", re.MULTILINE)
+_NAME = re.compile(rb"[\w\x80-\xff]+")
+# A class statement at any depth. Its bases may stand on several lines, with comments, and may be called; keywords
+# (`metaclass=…`) do no harm.
+_CLASS = re.compile(
+    rb"^[ \t]*class[ \t]+([\w\x80-\xff]+)[ \t]*(?:\[[^\]]*\])?[ \t]*"
+    rb"(?:\(((?:[^()#]|#[^\n]*+|\([^()]*\))*+)\)|:)",
+    re.MULTILINE,
+)
 # What may be a class without a statement: `Point = namedtuple(…)`.
 _MADE = re.compile(
-    rb"^[ \t]*(\w+)[ \t]*=[ \t]*(?:\w+\.)*"
+    rb"^[ \t]*([\w\x80-\xff]+)[ \t]*=[ \t]*(?:\w+\.)*"
     rb"(?:namedtuple|NamedTuple|TypedDict|NewType|type|new_class|make_class|make_dataclass|create_model|\w*Enum|\w*Flag)\(",
     re.MULTILINE,
 )
-_NAME = re.compile(rb"\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +120,13 @@ class ClassStatements:
                 continue
             made.update(_MADE.findall(data))
             for match in _CLASS.finditer(data):
-                name = match[1].decode()
+                name = _decoded(match[1])
                 statement = _Statement(path, data.count(b"\n", 0, match.start(1)) + 1, name)
                 by_name[name].append(statement)
                 for base in set(_NAME.findall(match[2] or b"")):
-                    by_base[base.decode()].append(statement)
-        return by_name, by_base, frozenset(name.decode() for name in made)
+                    by_base[_decoded(base)].append(statement)
+        return by_name, by_base, frozenset(map(_decoded, made))
+
+
+def _decoded(name: bytes) -> str:
+    return name.decode("utf-8", "replace")

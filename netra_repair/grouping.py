@@ -37,8 +37,8 @@ class Group:
 def grouped(sightings: Iterable[Sighting], definitions: Definitions) -> tuple[Group, ...]:
     """Groups sightings.
 
-    Classes that lack the same attribute and share a class of the project above them have one cause: what is missing there
-    went missing for all of them.
+    Classes that lack the same attribute and share a class of the project above them have one cause: what is missing
+    there went missing for all of them.
 
     Args:
         sightings: of the checker and of the tests.
@@ -61,9 +61,8 @@ def grouped(sightings: Iterable[Sighting], definitions: Definitions) -> tuple[Gr
 
 def _by_family(alike: Sequence[Sighting], definitions: Definitions) -> list[tuple[Owner, list[Sighting]]]:
     """Splits by families of classes; each with the nearest class that all of its receivers have above them."""
-    families: list[
-        tuple[list[Owner], list[Sighting]]
-    ] = []  # the classes of the project above all of them, nearest first
+    # The classes of the project above all receivers of a family, nearest first; and its sightings.
+    families: list[tuple[list[Owner], list[Sighting]]] = []
     for receiver, own in _by_receiver(alike).items():
         line = [owner for owner in definitions.mro(receiver) if owner.is_inside] or [receiver]
         for index, (shared, related) in enumerate(families):
@@ -110,6 +109,7 @@ def _sites(related: Iterable[Sighting]) -> tuple[Site, ...]:
             sites[place] = replace(
                 seen,
                 proofs=tuple(sorted({*seen.proofs, sighting.proof})),
+                refusal=seen.refusal or sighting.refusal,
                 tests=tuple(sorted({*seen.tests, *tests})),
             )
     return tuple(site for _, site in sorted(sites.items(), key=lambda item: item[0]))

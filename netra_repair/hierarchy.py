@@ -75,18 +75,19 @@ class Hierarchy:
         self._bases.clear()
         self._mro.clear()
 
-    def named(self, qualified_name: str) -> Owner | None:
+    def named(self, qualified_name: str, asking: Outline | None = None) -> Owner | None:
         """Finds a class or module by its name, through re-exports.
 
         Args:
             qualified_name: as for `Definitions.named`.
+            asking: the module that needs it, as for `Modules.named`.
 
         Returns:
             The owner where it is defined; None when there is none of the name.
         """
         parts = qualified_name.split(".")
         for end in range(len(parts), 0, -1):
-            outline = self._modules.named(".".join(parts[:end]))
+            outline = self._modules.named(".".join(parts[:end]), asking)
             if outline is not None and end == len(parts):
                 return module_owner(outline) if self._modules.read(outline.file) is outline else None
             if outline is not None:
@@ -160,19 +161,19 @@ class Hierarchy:
                 is_named_tuple = True
                 named_tuple = base if isinstance(base, ast.Call) else None
                 name = "builtins.tuple"
-            resolved = self._stand_in(name) or self.resolved(outline, class_, base)
+            resolved = self._stand_in(name, outline) or self.resolved(outline, class_, base)
             if resolved is None:
                 unresolved = unresolved or ast.unparse(base)
             elif resolved not in owners:
                 owners.append(resolved)
         return Bases(tuple(owners), unresolved, metaclass, named_tuple, is_named_tuple)
 
-    def _stand_in(self, name: str) -> Owner | None:
+    def _stand_in(self, name: str, asking: Outline) -> Owner | None:
         """What a special form of `typing` is at run time; None for any other name."""
         typing, _, last = name.rpartition(".")
         if name in ("builtins.tuple", *_STAND_INS):
-            return self.named(_STAND_INS.get(name, name))
-        return self.named(f"collections.abc.{last}") if typing in ("typing", "typing_extensions") else None
+            return self.named(_STAND_INS.get(name, name), asking)
+        return self.named(f"collections.abc.{last}", asking) if typing in ("typing", "typing_extensions") else None
 
     def _written_bases(self, outline: Outline, class_: Class) -> tuple[list[ast.expr], ast.expr | None]:
         metaclass = dict(class_.keywords).get("metaclass")
@@ -190,7 +191,8 @@ class Hierarchy:
 
     def _linearized(self, owner: Owner) -> tuple[Owner, ...] | None:
         bases = self.bases(owner).owners
-        root = self.named("builtins.object")
+        known = self.class_of(owner)
+        root = self.named("builtins.object", known[0] if known is not None else None)
         lines = [self.mro(base) for base in bases]
         merged = _merged([*lines, bases])
         if merged is None:

@@ -7,7 +7,6 @@ characters stand before it.
 
 from __future__ import annotations
 
-import gc
 import sys
 import threading
 from bisect import bisect_left
@@ -69,10 +68,6 @@ def parsed(path: str, text: str) -> cst.Module:
     Raises:
         UnparsableSource: when it is not Python.
     """
-    # The parser makes objects by the hundred thousand, and all of them stay: looking for garbage among them takes a
-    # third of the time.
-    collects = gc.isenabled()
-    gc.disable()
     try:
         return _on_a_deep_stack(lambda: cst.parse_module(text))
     except cst.ParserSyntaxError as error:
@@ -81,9 +76,6 @@ def parsed(path: str, text: str) -> cst.Module:
     except Exception as error:
         # The tree checks itself while it is built, and raises what it likes on code that Python would not compile.
         raise UnparsableSource(path, f"cannot be parsed: {type(error).__name__}: {error}") from error
-    finally:
-        if collects:
-            gc.enable()
 
 
 def deeply(work: Callable[[], _T]) -> _T:

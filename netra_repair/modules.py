@@ -110,7 +110,7 @@ class Modules:
         """
         if file in self._by_file:
             return self._by_file[file]
-        return self.at(Path(file))
+        return _compiled_outline(file[1:-1]) if file.startswith("<") else self.at(Path(file))
 
     def forget(self) -> None:
         """Reads every file again when it is asked for."""

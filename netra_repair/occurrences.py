@@ -9,10 +9,11 @@ from netra_repair.project import Project
 
 _NAME = rb"([A-Za-z_\x80-\xff][\w\x80-\xff]*)"
 _READ = re.compile(rb"\.[ \t]*" + _NAME)
-# `x.name = …`, `x.name += …`, `x.name: T = …`, `for x.name in …`, and names in quotes as in `setattr`.
+# `x.name = …`, `x.name += …`, `x.name: T = …`, `x.name, y = …`, `for x.name in …`, and names in quotes as in `setattr`.
 _WRITTEN = re.compile(
-    rb"\.[ \t]*" + _NAME + rb"[ \t]*(?:(?:[-+*/|&^%@]|//|\*\*|<<|>>)?=(?!=)|:[^=\n()\[\]{},]*=(?!=)|[ \t]in\b)"
-    rb"|(?:setattr|__setattr__)\s*\([^'\"\n]*['\"]" + _NAME + rb"['\"]"
+    rb"\.[ \t]*" + _NAME + rb"[ \t]*(?:(?:[-+*/|&^%@]|//|\*\*|<<|>>)?=(?!=)|:[^=\n(){}]*=(?!=)"
+    rb"|,[^=\n()]*=(?!=)|[ \t]in\b)"
+    rb"|(?:setattr|__setattr__)\s*\([^'\"]{0,200}['\"]" + _NAME + rb"['\"]"
 )
 
 

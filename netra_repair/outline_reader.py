@@ -393,7 +393,7 @@ def _named(key: ast.expr, line: int) -> tuple[str | None, int]:
 def _makes_named_tuple(value: ast.expr | None) -> bool:
     match value:
         case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=[ast.Constant(value=str()), _, *_]):
-            return name in ("namedtuple", "NamedTuple")
+            return name.endswith(("namedtuple", "NamedTuple"))  # imported as `_namedtuple` in places
     return False
 
 

@@ -30,6 +30,7 @@ class Weights:
         fit: times the share of calls that bind.
         keywords: times the share of the calls' keywords that the candidate has, weighed by how telling they are.
         name: times the likeness of the names.
+        same: for the same words in another order or spelling.
         use: times the share of the living calls with the same keywords that are calls of the candidate.
         unused: for a public member that nothing in the project uses, while the missing one is called.
         history: for what git says the name was renamed to.
@@ -48,7 +49,8 @@ class Weights:
     keywords: float = 1.5
     name: float = 3.0
     use: float = 3.0
-    unused: float = 1.0
+    same: float = 1.0
+    unused: float = 1.5
     history: float = 8.0
     hint: float = 5.0
     private: float = -4.0
@@ -299,7 +301,8 @@ def _evidence(
     yield from _keyword_evidence(question, member)
     alike = likeness(question.attribute, member.name)
     if alike > 0:
-        yield Evidence(Clue.NAME, weights.name * alike, f"the names are {alike:.0%} alike")
+        same = weights.same if alike >= SAME_NAME else 0.0
+        yield Evidence(Clue.NAME, round(weights.name * alike + same, 3), f"the names are {alike:.0%} alike")
     yield from _use_evidence(question, member, members)
     if _is_unused(question, member):
         detail = f"nothing uses it, and {len(question.sites)} places use `{question.attribute}`"
@@ -355,7 +358,10 @@ def _told(call: UsedCall, owner: Owner) -> float:
 def _is_unused(question: _Question, member: Member) -> bool:
     usage = question.usages.get(member.name)
     called = len(question.sites) >= question.weights.called
-    return called and usage is not None and usage.mentions == 0 and not member.is_private
+    if not called or usage is None or usage.mentions or member.is_private:
+        return False
+    # Where living code makes the very calls by another member, it has moved on to that one.
+    return all(_same_calls(question, name) < question.weights.uses for name in question.usages)
 
 
 def _has_grounds(question: _Question, candidate: Candidate) -> bool:

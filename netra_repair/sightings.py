@@ -221,7 +221,8 @@ class Sighter:
         ruled_out = self._triage.ruled_out(diagnostic)
         if ruled_out is not None:
             return RefusedSite(Site(reference, None, None, (Proof.CHECKER,), ruled_out), ruled_out)
-        if diagnostic.kind is CauseKind.MISSING_IMPORT or diagnostic.patch_target:
+        # Only the syntax tree tells imports, strings, and a comment between the receiver and its dot.
+        if reference.receiver is None or diagnostic.patch_target or b"#" in source.data[span.start : span.end]:
             try:
                 found = self._files.syntax(source.path).ending_at(span.end)
             except UnparsableSource:

@@ -81,7 +81,8 @@ def _smallest(source: Source, block: Sequence[ast.stmt], first: int, last: int, 
 
 def _begin(statement: ast.stmt) -> int:
     """The first line, with decorators."""
-    return min([statement.lineno, *(each.lineno for each in getattr(statement, "decorator_list", ()))])
+    decorators: list[ast.expr] = getattr(statement, "decorator_list", [])
+    return min([statement.lineno, *(decorator.lineno for decorator in decorators)])
 
 
 def _blocks(statement: ast.AST) -> Iterator[list[ast.stmt]]:
@@ -97,12 +98,14 @@ def _blocks(statement: ast.AST) -> Iterator[list[ast.stmt]]:
 def _piece(source: Source, statement: ast.stmt, begin: int, end: int, *, indented: bool) -> Piece | None:
     """The statement's lines, unless it shares them with another one."""
     start = source.offset(Position(begin, 1))
-    is_decorated = begin < statement.lineno
-    before = "" if is_decorated else source.slice(Span(start, source.offset_of_utf8(begin, statement.col_offset)))
+    word = start if begin < statement.lineno else source.offset_of_utf8(begin, statement.col_offset)
+    # To `ast` an `elif` is an `if` of its own.
+    if source.slice(Span(start, word)).strip() or source.data.startswith(b"elif", word):
+        return None
     behind = source.index_of_offset(source.offset_of_utf8(end, statement.end_col_offset or 0))
     rest = _REST_OF_LINE.match(source.text, behind)
     until = rest.end() if rest else behind
-    if before.strip() or source.text[until : until + 1] not in ("", "\n", "\r"):
+    if source.text[until : until + 1] not in ("", "\n", "\r"):
         return None
     newline = 2 if source.text.startswith("\r\n", until) else 1
     return Piece(Span(start, source.offset_of_index(min(until + newline, len(source.text)))), indented)

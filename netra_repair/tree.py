@@ -32,7 +32,8 @@ def difference(before: Source, after: Source, edits: Sequence[Edit]) -> str | No
 
     Every byte outside the edits must be the same. In the syntax tree each edit must be one of these changes, and each
     change one of the edits: another name of an attribute, of what an import takes (also with an `as` that keeps the old
-    one), of a part of a dotted path in a string that is an argument; a keyword before an argument, or another one.
+    one), of a part of a dotted path in a string that is an argument; a keyword before an argument, with parentheses
+    around one that needs them then, or another keyword.
 
     Args:
         before: the file as it was.
@@ -111,11 +112,12 @@ def _changes(before: cst.Module, after: cst.Module) -> Iterator[_Change]:
     while waiting:
         old, new, holder = waiting.pop()
         if isinstance(old, cst.CSTNode) and isinstance(new, cst.CSTNode) and type(old) is type(new):
-            compared = _fields(type(old))
+            accounted: set[str] = set()
             for names, change in _allowed(old, new):
                 yield change
-                compared -= names
-            waiting += [(getattr(old, name), getattr(new, name), old) for name in compared]
+                accounted |= names
+            rest = (name for name in _fields(type(old)) if name not in accounted)
+            waiting += [(getattr(old, name), getattr(new, name), old) for name in rest]
         elif isinstance(old, list | tuple) and isinstance(new, list | tuple) and len(old) == len(new):
             waiting += [(first, second, holder) for first, second in zip(old, new, strict=True)]
         elif old != new:
@@ -124,8 +126,8 @@ def _changes(before: cst.Module, after: cst.Module) -> Iterator[_Change]:
 
 
 @cache
-def _fields(kind: type[cst.CSTNode]) -> frozenset[str]:
-    return frozenset(field.name for field in fields(kind))
+def _fields(kind: type[cst.CSTNode]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 def _allowed(old: cst.CSTNode, new: cst.CSTNode) -> Iterator[tuple[frozenset[str], _Change]]:
@@ -141,16 +143,25 @@ def _allowed(old: cst.CSTNode, new: cst.CSTNode) -> Iterator[tuple[frozenset[str
             yield from _imported(old, new)
         case cst.Attribute(attr=was), cst.Attribute(attr=comes) if was.value != comes.value:
             yield frozenset({"attr"}), (was.value, comes.value)
-        case cst.Arg(keyword=was), cst.Arg(keyword=cst.Name(value=name)) if was is None or was.value != name:
-            change = ("", f"{name}=") if was is None else (was.value, name)
-            yield frozenset({"keyword"} if was is not None else {"keyword", "equal"}), change
+        case cst.Arg(keyword=None), cst.Arg(keyword=cst.Name(value=name)):
+            opened = "(" if _is_put_in_parentheses(old.value, new.value) else ""
+            yield frozenset({"keyword", "equal"}), ("", f"{name}={opened}")
             yield from _in_string(old.value, new.value)
-        case cst.Arg(), cst.Arg():
+        case cst.Arg(keyword=was), cst.Arg(keyword=comes):
+            if was is not None and comes is not None and was.value != comes.value:
+                yield frozenset({"keyword"}), (was.value, comes.value)
             yield from _in_string(old.value, new.value)
+        case ((cst.GeneratorExp() | cst.NamedExpr()), cst.BaseExpression()) if _is_put_in_parentheses(old, new):
+            yield frozenset({"lpar", "rpar"}), ("", ")")
         case cst.Call(), cst.Call():
             names = [argument.keyword.value for argument in new.args if argument.keyword is not None]
             if len(set(names)) < len(names):
                 raise _OtherDifference(f"a call passes a keyword twice: {', '.join(names)}")
+
+
+def _is_put_in_parentheses(old: cst.BaseExpression, new: cst.BaseExpression) -> bool:
+    """As a bare generator and `a := 1` are, when a keyword comes before them."""
+    return not old.lpar and len(new.lpar) == 1
 
 
 def _imported(old: cst.ImportAlias, new: cst.ImportAlias) -> Iterator[tuple[frozenset[str], _Change]]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from netra_repair import plan_file
 from netra_repair.edits import Edit, spliced
 from netra_repair.source import Source, Span
 from tests.support.drifted_suite import CAUSE, GONE, MEANT, DriftedSuite, Kind, write
@@ -230,6 +231,18 @@ def test_a_second_fix_has_nothing_to_do(fixed: Fixed) -> None:
     assert differing(fixed.suite, fixed.suite.after) == []
 
 
+def test_types_alone_prove_all_but_one(suite: DriftedSuite, tmp_path: Path) -> None:
+    """Without a run of the tests every call is planned but the one whose import may give another class: Any."""
+    answer = repair(suite.root, "plan", CAUSE, "-o", str(tmp_path / "plan.json"))
+    assert answer.code == 0, answer.told[-500:]
+    [plan] = plan_file.read(tmp_path / "plan.json")
+    planned = {(file.path, site.site.reference.name.start) for file in plan.files for site in file.sites}
+    wanted = {(call.path, call.offset) for call in suite.calls if call.kind is not Kind.MISFIT}
+    assert planned <= wanted
+    assert {suite.before[path][:3] for path, _ in wanted - planned} == {b"try"}
+    assert differing(suite, suite.before) == []
+
+
 def test_without_the_migrated_files_the_tie_is_refused(tmp_path: Path) -> None:
     """When nothing breaks the tie of three factories, nothing is planned, all are named and `--to` is asked for."""
     suite = write(tmp_path / "suite", with_migrated=False)
@@ -238,7 +251,7 @@ def test_without_the_migrated_files_the_tie_is_refused(tmp_path: Path) -> None:
     for word in ("from_request", "from_agent_execution_context", "from_request_supervisor", "--to"):
         assert word in answer.told
     assert differing(suite, suite.before) == []
-    named = repair(suite.root, "plan", CAUSE, "--to", MEANT, "-o", str(tmp_path / "plan.json"))
+    named = repair(suite.root, "plan", CAUSE, "--to", MEANT, "-o", str(tmp_path / "plan.json"), "--")
     assert named.code == 0, named.told[-500:]
     assert repair(suite.root, "apply", str(tmp_path / "plan.json")).code == 0
     assert differing(suite, suite.after) == []

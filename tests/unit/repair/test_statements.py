@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import libcst as cst
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netra_repair.source import Source, Span
+from netra_repair.source import Source
 from netra_repair.statements import module_of, pieces_around
 
 # (code, the marked place's smallest piece)
@@ -61,7 +63,7 @@ def test_pieces_hold_every_place_once(data: st.DataObject) -> None:
     places = data.draw(st.lists(st.integers(0, len(code)), max_size=6))
     spans = [source.span(place, place) for place in places]
     pieces = pieces_around(source, module, spans)
-    assert all(one.span.end <= other.span.start for one, other in zip(pieces, pieces[1:], strict=False))
+    assert all(one.span.end <= other.span.start for one, other in pairwise(pieces))
     for span in spans:
         assert any(piece.span.start <= span.start <= piece.span.end for piece in pieces)
 

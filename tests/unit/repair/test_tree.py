@@ -67,6 +67,18 @@ def test_what_was_planned_is_no_difference() -> None:
     assert told(FILE, [*keywords, *names, *names]) is None
 
 
+@pytest.mark.parametrize("value", ["a for a in b", "a := b"])
+def test_a_bare_argument_gets_parentheses_with_its_keyword(value: str) -> None:
+    """A generator and an assignment expression may get both, and neither gets one without the other."""
+    code = f"Ctx.gone({value})"
+    start, end = 9, 9 + len(value)
+    opening, closing = Edit(Span(start, start), "key=("), Edit(Span(end, end), ")")
+    assert told(code, [opening, closing]) is None
+    assert told(code, [Edit(Span(start, start), "key="), Edit(Span(start, start + 1), "(a"), closing])
+    for edits in ([opening], [closing], [Edit(Span(start, start), "("), closing], [Edit(Span(start, start), "key=")]):
+        assert told(code, edits)
+
+
 @given(st.data())
 def test_another_number_of_changes_is_a_difference(data: st.DataObject) -> None:
     """An edit that was left out, or that nobody planned, is told, whichever it is."""
