@@ -78,7 +78,8 @@ class Account:
     def is_unconfirmed(self, current: SuiteResult, flaky: Collection[str]) -> bool:
         """Whether the replacement was only likely, and the tests do not confirm it.
 
-        They do when one of the tests that died there passes now, and every other dies of something else that is missing.
+        They do when one of the tests that died there passes now, and every other dies of something else that is
+        missing.
 
         Args:
             current: a run of all tests with what was kept.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cached_property
+from io import TextIOWrapper
 from pathlib import Path
 
 from rich.console import Console
@@ -17,19 +18,19 @@ from netra_repair import plan_file
 from netra_repair.apply import apply, resume, undo
 from netra_repair.candidates import Decision
 from netra_repair.comparing import compare, flaky
-from netra_repair.diffs import displayed
-from netra_repair.errors import PlanError, RepairError
+from netra_repair.diffs import displayed, unified
+from netra_repair.errors import PlanError, ProjectError, RepairError, WriteError
 from netra_repair.failures import SuiteResult
 from netra_repair.findings import Findings
 from netra_repair.fix import Fixer, Options, selected
 from netra_repair.git import Git
-from netra_repair.images import images
+from netra_repair.images import Image, images
 from netra_repair.journal import runs
 from netra_repair.plan import Plan
 from netra_repair.progress import Progress
 from netra_repair.project import Project, discover
 from netra_repair.repair import Repair
-from netra_repair.report import github, html, json_report, sarif, text
+from netra_repair.report import commands, github, html, json_report, sarif, text
 from netra_repair.report.progress import shown
 from netra_repair.report.words import headline, tool_version
 from netra_repair.scanner import Scanner, opened
@@ -70,12 +71,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         An `ExitCode`: 0 when there is nothing left to do, 1 when something is, 2 when it could not be told.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # no name of a test is worth a crash
     words = list(sys.argv[1:] if argv is None else argv)
     own, tests = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, None)
     try:
         asked = _parser().parse_args(own)
     except SystemExit as done:  # argparse has said why
         return ExitCode.COULD_NOT_RUN if done.code else ExitCode.CLEAN
+    if tests is not None and "timeout" not in asked:
+        print("netra repair: this command runs no tests; leave out -- and what stands behind it", file=sys.stderr)
+        return ExitCode.COULD_NOT_RUN
     run: Callable[[argparse.Namespace, list[str] | None], ExitCode] = asked.run
     try:
         return run(asked, tests)
@@ -99,9 +106,9 @@ def _scan(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
     else:
         session.report(findings, plans)
     if asked.diff:
-        text.print_diff(session.console, displayed(images(plans, session.project.root)))
+        session.diff(images(plans, session.project.root))
     if findings.files == 0:
-        return ExitCode.COULD_NOT_RUN
+        raise ProjectError("no file was analysed", "name files or folders that hold Python files, or none for all")
     return ExitCode.FINDINGS if findings.causes or findings.unexplained else ExitCode.CLEAN
 
 
@@ -117,11 +124,11 @@ def _plan(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
             return ExitCode.FINDINGS
         plan = scanner.plan(cause, replacement)
     text.print_plan(session.console, plan, asked.verbose)
-    text.print_diff(session.console, displayed(images([plan], session.project.root)))
+    session.diff(images([plan], session.project.root))
     if not plan.files:
         return ExitCode.FINDINGS
     plan_file.write(asked.output, [plan], tool_version())
-    session.say(f"wrote {asked.output}; to carry it out: netra repair apply {asked.output}")
+    session.say(f"wrote {asked.output}; to carry it out: {commands.apply(asked.root, str(asked.output))}")
     return ExitCode.CLEAN
 
 
@@ -131,7 +138,7 @@ def _apply(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
         if run is None:
             session.say("the plan changes nothing")
         else:
-            session.say(f"changed {len(run.changes)} files; to take it back: netra repair undo {run.id}")
+            session.say(f"changed {len(run.changes)} files; to take it back: {commands.undo(asked.root, run.id)}")
     return ExitCode.CLEAN
 
 
@@ -145,7 +152,9 @@ def _undo(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
 def _resume(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
     with _Session(asked) as session:
         run = resume(session.root, asked.run_id)
-        session.say(f"finished {run.id}: {len(run.changes)} files; to take it back: netra repair undo {run.id}")
+        session.say(
+            f"finished {run.id}: {len(run.changes)} files; to take it back: {commands.undo(asked.root, run.id)}"
+        )
     return ExitCode.CLEAN
 
 
@@ -159,9 +168,10 @@ def _verify(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
     with _Session(asked) as session:
         plans = plan_file.read(asked.plan)
         with Workspace(session.project) as copy:
+            changed = images(plans, copy.root)
             before = session.tests(copy.project, tests)
             unstable = flaky(before, session.tests(copy.project, tests))
-            for image in images(plans, copy.root):
+            for image in changed:
                 (copy.root / image.path).write_bytes(image.after)
             after = session.tests(copy.project, tests)
     comparison = compare(before, after, unstable)
@@ -186,12 +196,13 @@ def _fix(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
             fixer = Fixer(session.project.root, session.scanner(copy.project), suite, options, session.progress)
             repair = fixer.run()
         plans = [cause.plan for cause in repair.causes]
+        changed = images(plans, session.root)
         if asked.apply and any(plan.files for plan in plans):
             run = apply(plans, session.root, tool_version())
             repair = replace(repair, run=run.id if run else None)
     session.report(repair, plans)
     if asked.diff:
-        text.print_diff(session.console, repair.diff)
+        session.diff(changed)
     return _code(repair)
 
 
@@ -232,6 +243,16 @@ class _Session(ExitStack):
     def scanner(self, project: Project) -> Scanner:
         return self.enter_context(opened(project, Git(self.project.root), self.progress))
 
+    def diff(self, changed: Iterable[Image]) -> None:
+        """Prints a diff: in colour on a terminal, else its very bytes, so that `git apply` takes it from a pipe."""
+        stream = self.console.file
+        if self.console.is_terminal or not isinstance(stream, TextIOWrapper):
+            text.print_diff(self.console, displayed(changed))
+            return
+        stream.flush()
+        stream.buffer.write(unified(changed))
+        stream.buffer.flush()
+
     def say(self, *lines: str) -> None:
         for line in lines:
             self.console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -243,14 +264,20 @@ class _Session(ExitStack):
         else:
             report = replace(report, root=self._asked.root)
         for output in self._outputs or [Output("text", None)]:
-            if output.format == "text":
-                self._print(report, output.file)
-                continue
-            rendered = self._rendered(output.format, report, plans)
-            if output.file is None:
-                sys.stdout.write(rendered)
-            else:
-                output.file.write_text(rendered, encoding="utf-8")
+            try:
+                self._write(output, report, plans)
+            except OSError as error:
+                raise WriteError(
+                    f"{output.file or 'the standard output'} cannot be written: {error.strerror}", "name another file"
+                ) from error
+
+    def _write(self, output: Output, report: Findings | Repair, plans: Sequence[Plan]) -> None:
+        if output.format == "text":
+            self._print(report, output.file)
+        elif output.file is None:
+            sys.stdout.write(self._rendered(output.format, report, plans))
+        else:
+            output.file.write_text(self._rendered(output.format, report, plans), encoding="utf-8")
 
     def _print(self, report: Findings | Repair, file: Path | None) -> None:
         with ExitStack() as stack:
@@ -277,11 +304,14 @@ class _Session(ExitStack):
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="netra repair",
-        description="Finds calls to attributes that do not exist, groups them by root cause, and repairs them with proof.",
-        epilog="Exit codes: 0 nothing left to do, 1 something is, 2 it could not be told. Only `apply` and `fix --apply` "
-        "write to the project; `undo` takes back what they wrote.",
+        description="Finds calls to attributes that do not exist, groups them by root cause, and repairs them with "
+        "proof.",
+        epilog="Exit codes: 0 nothing left to do, 1 something is, 2 it could not be told. Only `apply` and "
+        "`fix --apply` write to the project; `undo` takes back what they wrote. `scan` and `plan` run no tests unless "
+        "they are asked to, with `--tests` (only `scan`) or with arguments for pytest behind `--`; `verify` and `fix` "
+        "always do.",
     )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    subcommands = parser.add_subparsers(metavar="COMMAND", required=True)
     place = argparse.ArgumentParser(add_help=False)
     place.add_argument("--root", default=".", metavar="DIR", help="the project (default: the working folder)")
     place.add_argument("-v", "--verbose", action="store_true", help="list every place instead of the first few")
@@ -305,25 +335,29 @@ def _parser() -> argparse.ArgumentParser:
     )
     reports.add_argument("--diff", action="store_true", help="print the changes as a diff")
 
-    scan = commands.add_parser("scan", parents=[analysis, reports], help="report root causes; writes nothing")
+    scan = subcommands.add_parser("scan", parents=[analysis, reports], help="report root causes; writes nothing")
     scan.add_argument("paths", nargs="*", metavar="PATH", help="files and folders (default: the whole project)")
     scan.add_argument(
-        "--tests", action="store_true", help="run the tests and join their failures; after -- arguments for pytest"
+        "--tests",
+        action="store_true",
+        help="run the tests, too, and join their failures; so does -- with arguments for pytest",
     )
     scan.add_argument("--check", action="store_true", help="one line a cause, for hooks and CI")
     scan.set_defaults(run=_scan)
-    plan = commands.add_parser("plan", parents=[analysis], help="write a plan for one cause and show its diff")
+    plan = subcommands.add_parser("plan", parents=[analysis], help="write a plan for one cause and show its diff")
     plan.add_argument("cause", metavar="CAUSE", help="the cause's key, or a unique part of it")
     plan.add_argument("--to", metavar="NAME", help="the replacement, where a person must choose")
     plan.add_argument("-o", "--output", type=Path, default=Path("plan.json"), metavar="FILE", help="default: plan.json")
     plan.set_defaults(run=_plan)
-    carry = commands.add_parser("apply", parents=[place], help="carry out a plan; all of it or nothing")
+    carry = subcommands.add_parser("apply", parents=[place], help="carry out a plan; all of it or nothing")
     carry.add_argument("plan", type=Path, metavar="PLAN")
     carry.set_defaults(run=_apply)
-    verify = commands.add_parser("verify", parents=[analysis], help="run the tests without and with a plan, in a copy")
+    verify = subcommands.add_parser(
+        "verify", parents=[analysis], help="run the tests without and with a plan, in a copy"
+    )
     verify.add_argument("plan", type=Path, metavar="PLAN")
     verify.set_defaults(run=_verify)
-    mend = commands.add_parser("fix", parents=[analysis, reports], help="scan, plan, change and verify, in a copy")
+    mend = subcommands.add_parser("fix", parents=[analysis, reports], help="scan, plan, change and verify, in a copy")
     mend.add_argument(
         "causes", nargs="*", metavar="CAUSE", help="keys or unique parts (default: every cause with a choice)"
     )
@@ -333,10 +367,10 @@ def _parser() -> argparse.ArgumentParser:
     mend.add_argument("--apply", action="store_true", help="write what was verified to the project")
     mend.set_defaults(run=_fix)
     for name, run, summary in (("undo", _undo, "take back a run"), ("resume", _resume, "finish an interrupted run")):
-        again = commands.add_parser(name, parents=[place], help=summary)
+        again = subcommands.add_parser(name, parents=[place], help=summary)
         again.add_argument("run_id", metavar="RUN", help="`netra repair runs` lists them")
         again.set_defaults(run=run)
-    commands.add_parser("runs", parents=[place], help="list what was written").set_defaults(run=_runs)
+    subcommands.add_parser("runs", parents=[place], help="list what was written").set_defaults(run=_runs)
     return parser
 
 

@@ -39,6 +39,7 @@ class Weights:
         beside: for what stood beside the missing name before it was removed: another thing, then.
         floor: the least score of something that may be chosen, or be part of a tie.
         margin: how far ahead of the next one it must be.
+        ahead: how far ahead it must be for a try with the tests; below, there is a tie.
         fitting: the least share of calls that must bind.
         uses: how many living calls with the same keywords are grounds.
         telling: how many telling keywords these must have.
@@ -57,6 +58,7 @@ class Weights:
     beside: float = -2.0
     floor: float = 2.5
     margin: float = 1.0
+    ahead: float = 0.25
     fitting: float = 0.75
     uses: float = 2.0
     telling: int = 2
@@ -117,13 +119,16 @@ def rank(
     return _decided(question, judged)
 
 
-def plausible(attribute: str, sites: Sequence[Site], members: Mapping[str, Member]) -> tuple[str, ...]:
+def plausible(
+    attribute: str, sites: Sequence[Site], members: Mapping[str, Member], past: Past | None = None
+) -> tuple[str, ...]:
     """The members whose usage `rank` asks for: those that could stand at one of the sites at all.
 
     Args:
         attribute: the missing name.
         sites: all that mean it.
         members: what the owner has.
+        past: what git says of the missing name: without it, calls that pass renamed parameters fit nothing.
 
     Returns:
         Their names, sorted.
@@ -136,7 +141,7 @@ def plausible(attribute: str, sites: Sequence[Site], members: Mapping[str, Membe
             if name != attribute
             and _is_of_its_kind(name, attribute)
             and not member.owner.name.startswith("builtins.")
-            and any(not isinstance(fit(site, member), Refusal) for site in loads)
+            and any(not isinstance(fit(site, member, past), Refusal) for site in loads)
         )
     )
 
@@ -407,14 +412,15 @@ def _decided(question: _Question, judged: Sequence[_Judged]) -> Ranking:
     margin = round(best.candidate.score - (judged[1].candidate.score if len(judged) > 1 else 0.0), 3)
     near = [each for each in judged if each.candidate.score > best.candidate.score - weights.margin]
     name = best.candidate.name
+    strongest = "; ".join(each.detail for each in best.candidate.evidence if each.weight > 0)
+    is_ahead = margin >= weights.ahead or len(judged) == 1
+    if is_ahead and (not best.grounds or len(near) > 1) and _is_likely(question, best.candidate):
+        reason = f"`{name}`, if the tests that died there pass with it: {strongest}"
+        return Ranking(Decision.LIKELY, candidates, margin, reason)
     if best.candidate.score >= weights.floor and len(near) > 1:
         names = ", ".join(f"`{each.candidate.name}`" for each in near)
         reason = f"the evidence does not tell {names} apart: say which with --to NAME"
         return Ranking(Decision.TIE, candidates, margin, reason)
-    strongest = "; ".join(each.detail for each in best.candidate.evidence if each.weight > 0)
-    if not best.grounds and _is_likely(question, best.candidate):
-        reason = f"`{name}`, if the tests that died there pass with it: {strongest}"
-        return Ranking(Decision.LIKELY, candidates, margin, reason)
     if not best.grounds or best.candidate.score < weights.floor:
         reason = f"`{name}` comes nearest, but nothing shows that it is meant: say so with --to {name}"
         return Ranking(Decision.NONE, candidates, margin, reason)
@@ -422,13 +428,13 @@ def _decided(question: _Question, judged: Sequence[_Judged]) -> Ranking:
 
 
 def _is_likely(question: _Question, candidate: Candidate) -> bool:
-    """Whether it is worth a try with the tests: it fits everywhere, and its name or its being unused speaks for it."""
+    """Whether it is worth a try with the tests: it fits, and its name or its being unused speaks for it."""
     clues = {each.clue for each in candidate.evidence if each.weight > 0}
     is_beside = question.past is not None and candidate.name in question.past.beside
     is_demoted = candidate.member.is_private and not question.attribute.startswith("_")
     return (
         candidate.score >= question.weights.floor
-        and candidate.fits == candidate.sites
+        and candidate.fits >= question.weights.fitting * candidate.sites
         and bool(clues & {Clue.NAME, Clue.UNUSED})
         and not is_beside
         and not is_demoted

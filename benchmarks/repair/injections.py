@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from random import Random
@@ -126,9 +126,30 @@ def _drift(
         spots=kept(spots),
         mixed=kept(plain(target.mixed)),
         others=kept(plain(target.others)),
-        unlabelled=kept(Spot(place.file, place.start, name, answer) for place in target.unlabelled),
+        unlabelled=kept(_unlabelled(truth, target, kind, answer, spots)),
         test_files=files,
     )
+
+
+def _unlabelled(truth: Truth, target: Target, kind: Kind, answer: str, spots: Sequence[Spot]) -> Iterator[Spot]:
+    """What the drift could change where no test comes: the name, or the same argument of a call of the name."""
+    first = target.family.definitions[0].function
+    bound = 0 if "staticmethod" in _plain_decorators(first) else 1
+    names = [argument.arg for argument in first.args.args][bound:]
+    for place in target.unlabelled:
+        source = truth.syntax.files[place.file]
+        call = source.callees.get(place.end)
+        match kind:
+            case Kind.PARAMETER if call is not None:
+                words = (word for word in call.keywords if word.arg == spots[0].old)
+                yield from (Spot(place.file, source.start_of(word), spots[0].old, answer) for word in words)
+            case Kind.KEYWORD_ONLY if call is not None:
+                by_position = list(zip(names, call.args, strict=False))[names.index(answer) :]
+                yield from (Spot(place.file, source.start_of(value), "", f"{word}=") for word, value in by_position)
+            case Kind.PARAMETER | Kind.KEYWORD_ONLY:
+                continue
+            case _:
+                yield Spot(place.file, place.start, target.family.name, answer)
 
 
 def _targets(package: Package, truth: Truth) -> Iterator[Target]:

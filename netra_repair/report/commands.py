@@ -29,6 +29,11 @@ def next_steps(root: str, cause: RootCause) -> tuple[str, ...]:
             return ()
 
 
+def apply(root: str, plan: str) -> str:
+    """What to type to carry out a plan that lies in a file."""
+    return _command(root, "apply", plan)
+
+
 def undo(root: str, run: str) -> str:
     """What to type to take back everything that a run wrote."""
     return _command(root, "undo", run)

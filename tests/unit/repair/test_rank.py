@@ -202,6 +202,18 @@ def test_history_decides(owned: tuple[Owner, Mapping[str, Member], Path]) -> Non
     assert [edit.text for edit in bound.edits] == ["customer=", "order_id="]
 
 
+def test_renamed_parameters_make_a_successor_plausible(owned: tuple[Owner, Mapping[str, Member], Path]) -> None:
+    """Calls that pass the old names of parameters fit what they were renamed to, once history says so."""
+    owner, members, _ = owned
+    found = sites(["shop.zap(order=1, client=2)"], "zap", owner, Access.INSTANCE)
+    pairs = (("order", "order_id"), ("client", "customer"))
+    past = Past(Verdict.RENAMED, "in 0123", renamed_to="create_order", renamed_parameters=pairs)
+    assert plausible("zap", found, members) == ()
+    assert plausible("zap", found, members, past) == ("create_order",)
+    ranking = rank(owner, "zap", found, members, past=past)
+    assert (ranking.decision, ranking.candidates[0].name) == (Decision.CHOSEN, "create_order")
+
+
 def test_what_stood_beside_the_missing_name_is_not_its_new_name(
     owned: tuple[Owner, Mapping[str, Member], Path],
 ) -> None:
@@ -233,7 +245,8 @@ def test_private_names_lose(owned: tuple[Owner, Mapping[str, Member], Path]) -> 
     """A private name in place of a public one is never chosen, though it is the nearest by spelling."""
     ranking = asked(owned, "archive", ["shop.archive(1)"] * 3, usages={"_archive": Usage(0, ())})
     assert ranking.decision not in (Decision.CHOSEN, Decision.LIKELY)
-    assert ranking.candidates[0].name != "_archive"
+    (private,) = (each for each in ranking.candidates if each.name == "_archive")
+    assert min(private.evidence, key=lambda each: each.weight).clue is Clue.PRIVATE
 
 
 # --- gates ---

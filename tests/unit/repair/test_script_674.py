@@ -20,7 +20,10 @@ DRIFTED = f"""{CONTEXT_IMPORT}
 
 
 def test_ann():
-    assert UserExecutionContext.create_for_user({KEYWORDS}).user_id == "ann"
+    made = [UserExecutionContext.create_for_user({KEYWORDS}) for _ in range(3)]
+    assert made[0].user_id == "ann"
+    assert UserExecutionContext.create_for_user({KEYWORDS}).is_valid()
+    assert UserExecutionContext.create_for_user({KEYWORDS}).verify_isolation()
 
 
 def test_bob():
@@ -41,7 +44,7 @@ OTHER = "class Other:\n    pass\n\n\nOther.gone()\n"
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project with the real class, one call of the missing method that fits, one that does not, and another cause."""
+    """A project with the real class, calls of the missing method, one of which fits nothing, and another cause."""
     files = dict(class_and_siblings()) | {
         "pyproject.toml": b'[tool.pytest.ini_options]\npythonpath = ["."]\naddopts = ["--import-mode=importlib"]\n',
         "tests/test_drifted.py": DRIFTED.encode(),
@@ -74,13 +77,13 @@ def test_a_dry_run_tells_and_writes_nothing(project: Path) -> None:
     assert answer.code == 1, answer.told
     assert f"+ UserExecutionContext.from_request({KEYWORDS})" in answer.told
     assert "unknown-keyword" in answer.told
-    assert "test_drifted.py:9" in answer.told
+    assert "test_drifted.py:12" in answer.told
     assert "nothing was written" in answer.told
     assert contents(project) == before
 
 
 def test_apply_changes_this_one_cause_below_the_paths(project: Path) -> None:
-    """With `--apply` the call that fits is changed; the one that does not, other causes and other files are not."""
+    """With `--apply` the calls that fit are changed; the one that does not, other causes and other files are not."""
     before = contents(project)
     answer = run(project, "--apply", "tests/test_drifted.py")
     assert answer.code == 1, answer.told

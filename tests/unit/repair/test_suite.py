@@ -284,3 +284,11 @@ def test_no_tests_is_an_exit_code(tmp_path: Path) -> None:
     """A project without tests gives no case and pytest's exit code 5; the caller decides."""
     result = Suite(Path(os.path.relpath(tmp_path)), Path(os.path.relpath(PYTHON)), []).run()
     assert (result.cases, result.exit_code, result.interrupted) == ({}, 5, None)
+
+
+def test_a_project_without_the_cache_plugin_runs(tmp_path: Path) -> None:
+    """The option for the cache is no error where pytest does not know it and warnings are errors."""
+    (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\naddopts = -p no:cacheprovider\n")
+    (tmp_path / "test_one.py").write_text("def test_a(): pass\n")
+    result = Suite(tmp_path, Path(sys.executable), [tmp_path]).run()
+    assert [case.outcome for case in result.cases.values()] == [Outcome.PASSED]
