@@ -31,6 +31,7 @@ class Account:
         plan: the last one, for what it refuses.
         is_trial: whether the replacement is only likely, and the tests must confirm it.
         kept: the changed files, in the positions of the project's own files.
+        refused: sites that no plan could change, as they were first seen.
         taken_back: sites that the tests spoke against.
         broken: node ids of the tests that died of it in any round.
         batches: how many were tried.
@@ -42,6 +43,7 @@ class Account:
     plan: Plan
     is_trial: bool = False
     kept: list[FilePlan] = field(default_factory=list)
+    refused: dict[Place, RefusedSite] = field(default_factory=dict)
     taken_back: list[RefusedSite] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
     batches: int = 0
@@ -58,7 +60,9 @@ class Account:
             The plan without the sites that were taken back before.
         """
         gone = {place_of(refused.site) for refused in self.taken_back}
-        self.plan = plan.where(lambda site: place_of(site.site) not in gone)
+        # As it was first seen: later edits on its line move a place that is left alone.
+        refused = (self.refused.setdefault(place_of(each.site), each) for each in plan.refused)
+        self.plan = replace(plan.where(lambda site: place_of(site.site) not in gone), refused=tuple(refused))
         self.broken.update(cause.tests)
         return self.plan
 
@@ -99,7 +103,7 @@ class Account:
         """Takes back everything that was kept."""
         refusal = Refusal(
             Reason.NOT_CONFIRMED,
-            f"`{self.replacement}` was likely, but the tests that died there do not pass with it: say so with --to",
+            f"`{self.replacement}` was likely, but the tests that died there do not pass with it",
         )
         self.taken_back += [RefusedSite(site.site, refusal) for file in self.kept for site in file.sites]
         self.kept.clear()

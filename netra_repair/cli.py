@@ -107,8 +107,7 @@ def _scan(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
         session.report(findings, plans)
     if asked.diff:
         session.diff(images(plans, session.project.root))
-    if findings.files == 0:
-        raise ProjectError("no file was analysed", "name files or folders that hold Python files, or none for all")
+    _check_analysed(findings)
     return ExitCode.FINDINGS if findings.causes or findings.unexplained else ExitCode.CLEAN
 
 
@@ -203,13 +202,18 @@ def _fix(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
     session.report(repair, plans)
     if asked.diff:
         session.diff(changed)
+    _check_analysed(repair.findings)
     return _code(repair)
+
+
+def _check_analysed(findings: Findings) -> None:
+    """Makes sure that a finding of nothing means something."""
+    if findings.files == 0:
+        raise ProjectError("no file was analysed", "the report says why the engine could not read what it was given")
 
 
 def _code(repair: Repair) -> ExitCode:
     """Clean when nothing is left to do: what could be changed was written, and nothing remains or was taken back."""
-    if repair.findings.files == 0:
-        return ExitCode.COULD_NOT_RUN
     changed = any(cause.plan.files for cause in repair.causes)
     unwritten = changed and repair.run is None
     left = repair.remaining or repair.findings.unexplained or repair.comparison.regressed

@@ -233,13 +233,14 @@ class Fixer:
         self._write({image.path: image.after for image in changed})
         result = self._tests(f"testing changes in {len(changed)} files", tests, together)
         self._write({image.path: image.source.data for image in changed})
-        for account, _ in work:
+        accounts = {id(account): account for account, _ in work}.values()
+        for account in accounts:
             account.batches += 1
         failing = _still_failing(work, result)
         regressed = compare(before.only(tests) if tests else before, result, self._flaky).regressed
         if not failing and not regressed:
             return together, result
-        for account, _ in work:
+        for account in accounts:
             account.rolled_back += 1
         sites = (site.site for _, plan in work for file in plan.files for site in file.sites)
         places = list(dict.fromkeys(map(place_of, sites)))

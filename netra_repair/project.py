@@ -82,14 +82,14 @@ class Project:
         return tuple(sorted(chosen))
 
     def _relative(self, path: str) -> PurePosixPath:
-        for base in (Path.cwd(), self.root):
-            place = base / path
-            if os.path.lexists(place):
-                # The folder is resolved, the last part is not: a link in the project is a file of the project.
-                place = Path(os.path.realpath(place.parent), place.name) if place.name != ".." else place.resolve()
-                if not place.is_relative_to(self.root):
-                    raise ProjectError(f"{path} lies outside the project {self.root}", "name a path inside it")
+        places = [place for base in (Path.cwd(), self.root) if os.path.lexists(place := base / path)]
+        for place in places:
+            # The folder is resolved, the last part is not: a link in the project is a file of the project.
+            place = Path(os.path.realpath(place.parent), place.name) if place.name != ".." else place.resolve()
+            if place.is_relative_to(self.root):
                 return PurePosixPath(place.relative_to(self.root).as_posix())
+        if places:
+            raise ProjectError(f"{path} lies outside the project {self.root}", "name a path inside it")
         raise ProjectError(f"{path} does not exist", "name a file or folder of the project")
 
 

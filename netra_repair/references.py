@@ -35,7 +35,7 @@ class Guard(StrEnum):
     GETATTR_DEFAULT = "`getattr` with a default for this name"
     EXCEPT = "inside `try` … `except AttributeError`"
     SUPPRESS = "inside `contextlib.suppress(AttributeError)`"
-    RAISES = "inside `pytest.raises(AttributeError)` or `assertRaises(AttributeError)`: a test that asserts absence"
+    RAISES = "inside `pytest.raises(…)` or `assertRaises(…)` for the error it gives"
     CREATED = "created right there, by `setattr`, `create=True` or `raising=False`"
     ASSERTS_ABSENCE = "the code asserts that the attribute is absent"
     VERSION = "inside a branch for another version or platform"

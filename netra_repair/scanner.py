@@ -35,9 +35,9 @@ from netra_repair.syntax import Syntax, UnparsableSource
 from netra_repair.triage import Triage
 from netra_repair.type_server import TypeServer
 
-# References of one name whose receivers are asked for one by one, to list those that nobody can tell. A name that is
-# more common than that (`get`) is not listed: the list would be no help.
-_MAX_ASKED = 400
+# References of one name whose receivers are asked for one by one, to list those that nobody can tell. Of a name that is
+# more common than that (`get`) only the first are listed.
+_MAX_ASKED = 2000
 
 # How many causes, in order of their sites, are looked up in the history, and get a list of unproven places even when
 # nothing can be changed. Code that has more is dynamic, and every look costs time.
@@ -238,7 +238,7 @@ class Scanner:
                     continue
                 asked += 1
                 if asked > _MAX_ASKED:
-                    return ()
+                    return tuple(unproven)
                 if not self._receivers.of(syntax.source, reference.receiver).owners:
                     unproven.append(reference)
         return tuple(unproven)

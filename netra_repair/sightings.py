@@ -16,7 +16,7 @@ from netra_repair.files import Files
 from netra_repair.owners import Access, Owner
 from netra_repair.plan import RefusedSite
 from netra_repair.receivers import ImportReceivers, Receiver, Receivers
-from netra_repair.references import Reference, Star, Use
+from netra_repair.references import Guard, Reference, Star, Use
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.source import Source, Span, UnreadableSource
 from netra_repair.syntax import UnparsableSource
@@ -319,11 +319,15 @@ class Sighter:
 
 
 def _guarded(reference: Reference) -> Refusal | None:
-    return (
-        Refusal(Reason.GUARDED, f"the code expects that it may be absent: {reference.guard}")
-        if reference.guard
-        else None
-    )
+    match reference.guard:
+        case None:
+            return None
+        case Guard.RAISES | Guard.ASSERTS_ABSENCE:
+            return Refusal(Reason.ABSENCE_TEST, f"a test asserts that it is absent: {reference.guard}")
+        case Guard.VERSION:
+            return Refusal(Reason.UNREACHABLE, f"it is meant for another interpreter: {reference.guard}")
+        case _:
+            return Refusal(Reason.GUARDED, f"the code expects that it may be absent: {reference.guard}")
 
 
 def _union(attribute: str, what: str) -> Refusal:

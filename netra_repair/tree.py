@@ -110,19 +110,22 @@ def _changes(before: cst.Module, after: cst.Module) -> Iterator[_Change]:
     """
     waiting: list[tuple[object, object, cst.CSTNode]] = [(before, after, before)]
     while waiting:
-        old, new, holder = waiting.pop()
+        old, new, around = waiting.pop()
         if isinstance(old, cst.CSTNode) and isinstance(new, cst.CSTNode) and type(old) is type(new):
             accounted: set[str] = set()
             for names, change in _allowed(old, new):
                 yield change
                 accounted |= names
             rest = (name for name in _fields(type(old)) if name not in accounted)
-            waiting += [(getattr(old, name), getattr(new, name), old) for name in rest]
+            # Only these can be written out on their own.
+            inner = old if isinstance(old, cst.BaseExpression | cst.BaseStatement | cst.BaseSmallStatement) else around
+            waiting += [(getattr(old, name), getattr(new, name), inner) for name in rest]
         elif isinstance(old, list | tuple) and isinstance(new, list | tuple) and len(old) == len(new):
-            waiting += [(first, second, holder) for first, second in zip(old, new, strict=True)]
+            waiting += [(first, second, around) for first, second in zip(old, new, strict=True)]
         elif old != new:
-            code = deeply(lambda: before.code_for_node(holder))  # noqa: B023 - called at once
-            raise _OtherDifference(f"the syntax tree differs at `{code.strip()[:60]}`, a {type(holder).__name__}")
+            code = deeply(lambda: before.code_for_node(around))  # noqa: B023 - called at once
+            first, _, _ = code.strip().partition("\n")
+            raise _OtherDifference(f"the syntax tree differs at `{first[:60]}`")
 
 
 @cache

@@ -1,4 +1,4 @@
-"""A scan joins what the engine, the imports and failing tests know: a small project, scanned once with the real parts."""
+"""A scan joins what the engine, the imports and failing tests know: a small project, scanned once with real parts."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def calls(rest, more):
     base.sent(adress="a", **more)
     base.sent("a", "b", "c", *rest)
 """,
-    "app/latin.py": b"# coding: latin-1\n# \xe9\nfrom app.base import Left\n\n\ndef call():\n    return Left.lost('h')\n",
+    "app/latin.py": b"# coding: latin-1\n# \xe9\nfrom app.base import Left\n\n\ndef f():\n    return Left.lost('h')\n",
     "app/broken.py": "from app.base import Left\n\n\ndef call():\n    return Left.lost('i')\n\n\ndef broken(:\n",
     "tests/test_app.py": """\
 from app.base import Left

@@ -364,7 +364,7 @@ def test_${noun}_of_a_table():
 
 def test_${noun}_of_a_context():
     parent = UserExecutionContext(user_id="$user", thread_id="$thread", run_id="$run")
-    other = type(parent).$gone(user_id=parent.user_id, thread_id=parent.thread_id, run_id="$run-2")
+    other = parent.$gone(user_id=parent.user_id, thread_id=parent.thread_id, run_id="$run-2")
     assert other.run_id != parent.run_id
 """,
     ),

@@ -1,0 +1,209 @@
+"""Sightings: what is made of the places that a checker or a failing test names."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from netra_repair.causes import Proof, Site
+from netra_repair.class_statements import ClassStatements
+from netra_repair.definitions import Definitions
+from netra_repair.diagnostics import CauseKind, Diagnostic
+from netra_repair.failures import CaseResult, Outcome, Raised, SuiteResult
+from netra_repair.files import Files
+from netra_repair.owners import Access, Member, Owner
+from netra_repair.project import Project
+from netra_repair.receivers import ImportReceivers, Receiver
+from netra_repair.refusals import Reason
+from netra_repair.sightings import Sighter, Sighting
+from netra_repair.source import Position, Source, Span
+from tests.support.repair_plans import write_files
+
+CTX = b"class Ctx:\n    def made(self, user):\n        return user\n\n\nclass Below(Ctx):\n    pass\n"
+USE = """\
+from pkg.ctx import Ctx
+a = Ctx.gone
+b = (Ctx
+     . gone(1))
+c = 'é', Ctx.gone if hasattr(Ctx, "gone") else None
+d = Ctx.gone, Ctx.gone
+e = Ctx().made(users=1)
+"""
+
+
+@dataclass(frozen=True)
+class Told:
+    """Receivers that are told by their own text: `Ctx` is the class, anything else is unknown."""
+
+    owner: Owner
+    asked: list[str]
+
+    def of(self, source: Source, span: Span) -> Receiver:
+        """Tells what an expression is."""
+        text = source.slice(span)
+        self.asked.append(text)
+        known = text.strip() == "Ctx"
+        return Receiver(((self.owner, Access.CLASS),), "") if known else Receiver((), "the type is Any")
+
+    def callee(self, source: Source, span: Span) -> Member | None:
+        """Tells what a call calls: nobody knows."""
+        return None
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A small project, its sighter, and what it has asked."""
+
+    root: Path
+    sighter: Sighter
+    asked: list[str]
+
+    def seen(self, line: int, start: int, end: int, last: int | None = None) -> Sighting | None:
+        """What becomes of a mark of the checker, if it is a sighting."""
+        sightings = self.sighter.of_checker([marked(line, start, end, last)]).sightings
+        return sightings[0] if sightings else None
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Ground:
+    """A project with one class and one user."""
+    files = {"pkg/__init__.py": b"", "pkg/ctx.py": CTX, "pkg/use.py": USE.encode()}
+    write_files(tmp_path, files)
+    project = Project(tmp_path, Path(sys.executable), "3.11.7", (tmp_path,), (), tuple(sorted(files)), ())
+    definitions = Definitions(tmp_path, (tmp_path,))
+    owner = definitions.named("pkg.ctx.Ctx")
+    assert owner is not None
+    told = Told(owner, [])
+    imports, classes = ImportReceivers(project, definitions), ClassStatements(project, definitions)
+    return Ground(tmp_path, Sighter(Files(project), told, imports, definitions, classes), told.asked)
+
+
+def marked(
+    line: int, start: int, end: int, last: int | None = None, *, name: str = "gone", path: str = "pkg/use.py"
+) -> Diagnostic:
+    """A mark of the checker from a line and column to a column, of its last line where it has several."""
+    begin, until = Position(line, start), Position(last or line, end)
+    message = "Class `Ctx` has no class attribute `gone`"
+    return Diagnostic(CauseKind.MISSING_ATTRIBUTE, path, begin, until, name, None, False, message, "pyrefly")
+
+
+def raised(line: int, end: int | None, *, in_library: bool = False, receiver: str = "pkg.ctx.Below") -> Raised:
+    """An AttributeError of a test at the end of a column; None where the interpreter told none."""
+    at = None if end is None else Position(line, end)
+    bases = (receiver, "pkg.ctx.Ctx", "object")
+    return Raised(
+        *(CauseKind.MISSING_ATTRIBUTE, "gone", receiver, Access.CLASS, bases, None),
+        *("pkg/use.py", line, at, at, in_library, "no gone"),
+    )
+
+
+def of_tests(ground: Ground, one: Raised) -> tuple[Sighting, ...]:
+    """What is made of a test that died of it."""
+    case = CaseResult("t::a", Outcome.FAILED, True, (one,), 0.1)
+    return ground.sighter.of_tests(SuiteResult({"t::a": case}, 1, 1.0, (), ""))
+
+
+@pytest.mark.parametrize(("line", "start", "end", "last"), [(2, 5, 13, 2), (3, 6, 12, 4), (5, 10, 18, 5)])
+def test_a_mark_of_the_checker_is_a_place(ground: Ground, line: int, start: int, end: int, last: int) -> None:
+    """Of receiver, dot and name the checker marks, the receiver is asked about, and the place is the name."""
+    seen = ground.seen(line, start, end, last)
+    assert seen is not None
+    assert [text.strip() for text in ground.asked] == ["Ctx"]
+    assert Source.read(ground.root, "pkg/use.py").slice(seen.reference.name) == "gone"
+    assert (seen.receiver.name, seen.proof) == ("pkg.ctx.Ctx", Proof.TYPE_SERVER)
+
+
+def test_a_mark_that_the_file_does_not_have_is_left_out(ground: Ground) -> None:
+    """A mark behind the end of a file that was written meanwhile is no place, and a file that has gone is listed."""
+    assert ground.seen(99, 1, 5) is None
+    blind = ground.sighter.of_checker([marked(1, 1, 5, path="pkg/absent.py")]).blind
+    assert [each.path for each in blind] == ["pkg/absent.py"]
+
+
+def test_what_a_class_has_is_not_missing(ground: Ground) -> None:
+    """A mark on something that the class has according to its source is no sighting."""
+    assert ground.sighter.of_checker([marked(2, 5, 13, name="made")]).sightings == ()
+
+
+def test_an_unknown_receiver_is_set_aside(ground: Ground) -> None:
+    """Where nobody can tell what is left of the dot the place is set aside, and says so."""
+    write_files(ground.root, {"pkg/use.py": b"a = any.gone\n"})
+    [aside] = ground.sighter.of_checker([marked(1, 5, 13)]).set_aside
+    assert aside.refusal.reason is Reason.UNKNOWN_RECEIVER
+    assert "the type is Any" in aside.refusal.detail
+
+
+def test_a_place_gets_what_stands_around_it(ground: Ground) -> None:
+    """The syntax tree shows the call, and a guard that refuses the place."""
+    plain, guarded = ground.seen(3, 6, 12, 4), ground.seen(5, 10, 18)
+    assert plain is not None
+    assert guarded is not None
+    assert plain.reference.call is None
+    placed = ground.sighter.placed(site(plain))
+    assert (placed.reference.call is not None, placed.refusal) == (True, None)
+    refusal = ground.sighter.placed(site(guarded)).refusal
+    assert refusal is not None
+    assert refusal.reason is Reason.GUARDED
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (USE.replace("Ctx.gone", "Ctx.rest").encode(), Reason.NOT_PROVEN),
+        (f"{USE}def broken(:\n".encode(), Reason.SYNTAX_ERROR),
+        (USE.encode("latin-1"), Reason.UNREADABLE),
+    ],
+    ids=["another name", "broken", "another code"],
+)
+def test_a_place_that_cannot_be_shown_is_refused(ground: Ground, data: bytes, reason: Reason) -> None:
+    """Where the syntax tree does not show the name at the place it is never rewritten."""
+    seen = ground.seen(2, 5, 13)
+    assert seen is not None
+    write_files(ground.root, {"pkg/use.py": data})
+    refusal = ground.sighter.placed(site(seen)).refusal
+    assert refusal is not None
+    assert refusal.reason is reason
+
+
+def site(seen: Sighting) -> Site:
+    """The site of a sighting."""
+    return Site(seen.reference, seen.receiver, seen.access, (seen.proof,), seen.refusal)
+
+
+def test_a_failing_test_names_its_place_by_column(ground: Ground) -> None:
+    """Of two places on a line the column tells which; the receiver is the class that the interpreter saw."""
+    [seen] = of_tests(ground, raised(6, 23))
+    assert seen.reference.position == Position(6, 19)
+    assert (seen.receiver.name, seen.proof, seen.test) == ("pkg.ctx.Below", Proof.TEST, "t::a")
+
+
+@pytest.mark.parametrize("line", [6, 7, 99])
+def test_a_line_without_one_place_of_the_name_proves_nothing(ground: Ground, line: int) -> None:
+    """Without a column a line proves a place only when it has exactly one of the name."""
+    assert of_tests(ground, raised(line, None)) == ()
+
+
+def test_a_line_with_one_place_of_the_name_is_enough(ground: Ground) -> None:
+    """An older interpreter, or a library that looked it up, names only the line."""
+    for one in (raised(2, None), raised(2, 5, in_library=True)):
+        [seen] = of_tests(ground, one)
+        assert seen.reference.position == Position(2, 9)
+
+
+def test_a_class_made_at_run_time_is_known_by_its_base(ground: Ground) -> None:
+    """A class that no source has is known by the nearest of its bases that one has."""
+    [seen] = of_tests(ground, raised(2, 13, receiver="pkg.ctx.make.<locals>.Made"))
+    assert seen.receiver.name == "pkg.ctx.Ctx"
+
+
+def test_a_file_that_no_engine_reads_is_covered_by_its_imports(ground: Ground) -> None:
+    """What others lack is looked for where only imports can tell, and what the class has is not missing there."""
+    known = ground.seen(2, 5, 13)
+    assert known is not None
+    write_files(ground.root, {"pkg/use.py": b"from pkg.ctx import Ctx as C\nC.gone, C.made, other.gone\n"})
+    [seen] = ground.sighter.of_blind(["pkg/use.py", "pkg/absent.py"], [known])
+    assert (seen.reference.position, seen.receiver.name) == (Position(2, 3), "pkg.ctx.Ctx")
+    assert seen.proof is Proof.IMPORTS
