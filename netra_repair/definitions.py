@@ -43,6 +43,7 @@ class Definitions:
         self._resolver = Resolver(self._modules)
         self._hierarchy = Hierarchy(self._modules, self._resolver)
         self._own: dict[Owner, dict[str, Member]] = {}
+        self._all: dict[Owner, dict[str, Member]] = {}
         self._constructing: set[Owner] = set()
 
     def class_at(self, file: Path, line: int) -> Owner | None:
@@ -113,13 +114,15 @@ class Definitions:
         Returns:
             Members by name, inherited ones too, the nearest in the MRO wins; of a package also its modules.
         """
-        found: dict[str, Member] = {}
-        for each in reversed(self.mro(owner)):
-            for name, member in self._own_members(each).items():
-                # What a method sets on `self` goes through a property of a base, or only shadows what is there.
-                if not member.instance_only or name not in found:
-                    found[name] = member
-        return found
+        if owner not in self._all:
+            found: dict[str, Member] = {}
+            for each in reversed(self.mro(owner)):
+                for name, member in self._own_members(each).items():
+                    # What a method sets on `self` goes through a property of a base, or only shadows what is there.
+                    if not member.instance_only or name not in found:
+                        found[name] = member
+            self._all[owner] = found
+        return self._all[owner]
 
     def dynamic(self, owner: Owner, access: Access | None = None) -> str | None:
         """Tells why the members of an owner cannot be known for sure.
@@ -175,6 +178,7 @@ class Definitions:
         self._modules.forget()
         self._hierarchy.forget()
         self._own.clear()
+        self._all.clear()
 
     def _dynamic_module(self, owner: Owner) -> str | None:
         outline = self._modules.read(owner.file)

@@ -81,7 +81,7 @@ class Explainer:
         return {name: member for name, member in first.items() if all(name in other for other in others)}
 
     def _ranking(self, group: Group, members: Mapping[str, Member], past: Past, messages: Iterable[str]) -> Ranking:
-        names = plausible(group.attribute, group.sites, members)
+        names = plausible(group.attribute, group.sites, members, past)
         hints = [*messages, *self._definitions.hints(group.owner, group.attribute)]
         return rank(
             group.owner,

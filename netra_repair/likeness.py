@@ -121,6 +121,12 @@ def adds_nothing(left: str, right: str) -> bool:
     return bool(kept) and all(word in _FILLING for word in only)
 
 
+def adds_one_word(left: str, right: str) -> bool:
+    """Whether a name of two words or more is the other one and one word: `get_user`, `get_user_now`."""
+    a, b = Counter(words(left)), Counter(words(right))
+    return (a - b).total() + (b - a).total() == 1 and min(a.total(), b.total()) >= 2
+
+
 def is_synonym(left: str, right: str) -> bool:
     """Whether two names differ only by a word of the same meaning: `remove_item`, `delete_item`."""
     a, b = words(left), words(right)

@@ -46,6 +46,9 @@ _CLOSELY = 50
 # What the code means by it: places that are no findings.
 _MEANT = (Reason.GUARDED, Reason.ABSENCE_TEST, Reason.UNREACHABLE)
 
+# File, and offset of the name.
+Place = tuple[str, int]
+
 
 class Scanner:
     """Knows one project; asks again after its files have changed.
@@ -63,7 +66,9 @@ class Scanner:
         self._files = Files(project)
         self._checker = checker
         self._server = server
-        self._definitions = Definitions(project.root, project.search_paths, project.site_packages)
+        self._definitions = Definitions(
+            project.root, project.search_paths, project.site_packages, python_version=project.python_version
+        )
         self._receivers = TypeServerReceivers(project, self._definitions, server)
         self._imports = ImportReceivers(project, self._definitions)
         self._git = git
@@ -101,7 +106,8 @@ class Scanner:
         sightings = [*by_checker.sightings, *by_imports, *by_tests]
         groups, aside = self._told_apart(grouped(sightings, self._definitions))
         with self._step("ranking candidates", len(groups)):
-            causes = [self._cause(group, suite, closely=index < _CLOSELY) for index, group in enumerate(groups)]
+            known = {_place_of(site.reference) for group in groups for site in group.sites}
+            causes = [self._cause(group, suite, known, closely=index < _CLOSELY) for index, group in enumerate(groups)]
         with self._step("counting mentions"):
             names = {cause.parameter or cause.attribute for cause in causes}
             mentions = counted(self.project.root, self.project.sources, names)
@@ -158,12 +164,12 @@ class Scanner:
         """Whether one of two owners is the other or inherits from it."""
         return one in self._definitions.mro(other) or other in self._definitions.mro(one)
 
-    def _cause(self, group: Group, suite: SuiteResult | None, *, closely: bool) -> RootCause:
+    def _cause(self, group: Group, suite: SuiteResult | None, known: Collection[Place], *, closely: bool) -> RootCause:
         self._progress.advance()
         cause = self._explainer.cause(group, suite, with_past=closely)
         if not closely and cause.ranking.decision is Decision.NONE:
             return cause
-        return replace(cause, unproven=self._unproven(group))
+        return replace(cause, unproven=self._unproven(group, known))
 
     @contextmanager
     def _step(self, name: str, total: int | None = None) -> Iterator[None]:
@@ -177,25 +183,38 @@ class Scanner:
         causes: list[Group] = []
         aside: list[RefusedSite] = []
         with self._step("telling causes from dynamic code"):
+            possible: list[tuple[Group, Refusal | None]] = []
             for group in groups:
                 why = self._dynamic(group)
-                proven = [site for site in group.sites if Proof.TEST in site.proofs]
-                if why is not None and not proven:
-                    aside += [RefusedSite(site, site.refusal or why) for site in group.sites]
-                    continue
-                placed = group if group.kind not in ATTRIBUTE_KINDS else self._placed(group)
-                if why is not None:
-                    # A test died there: real, whatever the code makes one expect. The other places stay unproven.
-                    sites = (site if Proof.TEST in site.proofs else replace(site, refusal=why) for site in placed.sites)
-                    placed = replace(placed, sites=tuple(sites))
-                if any(site.refusal is None or site.refusal.reason not in _MEANT for site in placed.sites):
-                    causes.append(placed)
+                if why is None or any(Proof.TEST in site.proofs for site in group.sites):
+                    possible.append((group, why))
                 else:
-                    aside += [RefusedSite(site, site.refusal) for site in placed.sites if site.refusal]
+                    aside += [RefusedSite(site, site.refusal or why) for site in group.sites]
+            for group, why in self._placed(possible):
+                # Where a test died it is real, whatever the code makes one expect. The other places stay unproven.
+                sites = tuple(
+                    site if why is None or Proof.TEST in site.proofs else replace(site, refusal=why)
+                    for site in group.sites
+                )
+                if any(site.refusal is None or site.refusal.reason not in _MEANT for site in sites):
+                    causes.append(replace(group, sites=sites))
+                else:
+                    aside += [RefusedSite(site, site.refusal) for site in sites if site.refusal]
         return causes, aside
 
-    def _placed(self, group: Group) -> Group:
-        return replace(group, sites=tuple(self._sighter.placed(site) for site in group.sites))
+    def _placed(self, groups: Sequence[tuple[Group, Refusal | None]]) -> Iterator[tuple[Group, Refusal | None]]:
+        """The groups with what stands around their sites; in order of files, so that each is parsed once."""
+        work = [
+            (site.reference.path, number, index)
+            for number, (group, _) in enumerate(groups)
+            if group.kind in ATTRIBUTE_KINDS
+            for index, site in enumerate(group.sites)
+        ]
+        sites = [list(group.sites) for group, _ in groups]
+        for _, number, index in sorted(work):
+            sites[number][index] = self._sighter.placed(sites[number][index])
+        for (group, why), own in zip(groups, sites, strict=True):
+            yield replace(group, sites=tuple(own)), why
 
     def _dynamic(self, group: Group) -> Refusal | None:
         """Why a group is no root cause by itself; None when it is one."""
@@ -224,17 +243,19 @@ class Scanner:
                     return writer
         return None
 
-    def _unproven(self, group: Group) -> tuple[Reference, ...]:
+    def _unproven(self, group: Group, known: Collection[Place]) -> tuple[Reference, ...]:
         """Places that name the attribute of something that nobody can tell."""
         if group.kind not in ATTRIBUTE_KINDS:
             return ()
-        known = {(site.reference.path, site.reference.name.start) for site in group.sites}
         unproven: list[Reference] = []
         asked = 0
         for syntax in self._parsed(self._occurrences.reading(group.attribute)):
             for reference in syntax.references((group.attribute,)):
-                place = (reference.path, reference.name.start)
-                if place in known or reference.receiver is None or reference.use in (Use.STRING, Use.IMPORT):
+                if (
+                    _place_of(reference) in known
+                    or reference.receiver is None
+                    or reference.use in (Use.STRING, Use.IMPORT)
+                ):
                     continue
                 asked += 1
                 if asked > _MAX_ASKED:
@@ -249,6 +270,10 @@ class Scanner:
                 yield self._files.syntax(path)
             except (UnreadableSource, UnparsableSource):
                 continue  # listed among the blind files already
+
+
+def _place_of(reference: Reference) -> Place:
+    return reference.path, reference.name.start
 
 
 @contextmanager
@@ -286,8 +311,6 @@ def _unexplained(suite: SuiteResult | None, causes: Iterable[RootCause]) -> tupl
 
 def _warnings(checked: CheckResult, suite: SuiteResult | None) -> tuple[str, ...]:
     warnings: list[str] = []
-    if checked.files == 0:
-        warnings.append("no file was analysed, so nothing is proven")
     if suite is not None and suite.interrupted:
         warnings.append(f"the tests did not come to their end: {suite.interrupted}")
     if suite is not None and suite.foreign:

@@ -48,11 +48,15 @@ def _message(**fields: Any) -> str:
         (_message(text="x" * 32_769), "invalid_text", "32768"),
         (_message(text="x", thread_id="mine"), "invalid_thread_id", "thread_id: expected a UUID; came 'mine'"),
         (_message(text="x", thread_id="../../etc"), "invalid_thread_id", "expected a UUID"),
-        (_message(text="x", user_id=str(uuid4())), "invalid_frame", "user_id"),
+        (_message(text="x", user_id="4b50638d-1871-48be-bfe2-600773b7ef5b"), "invalid_frame", "user_id"),
         (_message(text="x", if_busy="maybe"), "invalid_frame", "if_busy"),
         (_message(text="x", agent="nobody"), "unknown_agent", "known: faulty, gate, supervisor"),
         ('{"type":"resume","thread_id":"x","after_seq":0}', "invalid_thread_id", "expected a UUID"),
-        (json.dumps({"type": "resume", "thread_id": str(uuid4()), "after_seq": -1}), "invalid_frame", "after_seq"),
+        (
+            json.dumps({"type": "resume", "thread_id": "d3955bb6-e532-441b-9f44-76c54331c0bc", "after_seq": -1}),
+            "invalid_frame",
+            "after_seq",
+        ),
         (json.dumps({"type": "cancel_run", "run_id": "x"}), "invalid_run_id", "expected a UUID"),
     ],
 )

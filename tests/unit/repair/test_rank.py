@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from netra_repair.definitions import Definitions
 from netra_repair.diagnostics import CauseKind
 from netra_repair.hints import successors
 from netra_repair.history import Past, Verdict
-from netra_repair.likeness import SAME_NAME, adds_nothing, is_synonym, likeness
+from netra_repair.likeness import SAME_NAME, adds_nothing, adds_one_word, is_synonym, likeness
 from netra_repair.owners import Access, Member, Owner, Signature
 from netra_repair.parameter_rank import rank_parameters
 from netra_repair.rank import alternative, fit, plausible, rank
@@ -187,6 +188,10 @@ def test_an_unused_synonym_is_chosen_and_a_used_one_is_not(owned: tuple[Owner, M
     assert (unused.decision, unused.candidates[0].name) == (Decision.CHOSEN, "delete_order")
     used = asked(owned, "remove_order", texts, usages={"delete_order": Usage(4, ())})
     assert used.decision is not Decision.CHOSEN
+    longer = asked(owned, "delete_order_now", ["shop.delete_order_now(1)"] * 2, usages={"delete_order": Usage(0, ())})
+    assert (longer.decision, longer.candidates[0].name) == (Decision.CHOSEN, "delete_order")
+    living = asked(owned, "delete_order_now", ["shop.delete_order_now(1)"] * 2, usages={"delete_order": Usage(4, ())})
+    assert living.decision is not Decision.CHOSEN
     assert used.candidates[0].name == "delete_order"
 
 
@@ -375,6 +380,18 @@ def test_positional_arguments_get_the_one_keyword_that_can_be_meant(tmp_path: Pa
     assert "`limit`" in missing.reason
 
 
+def test_calls_that_stay_as_they_are_do_not_count(tmp_path: Path) -> None:
+    """What is refused anyway has no say in what the others mean; when all are refused, candidates are still told."""
+    member, found = called("user_id, thread_id", ["f(1, thread=2)", "f(1, thread=2, other=3)"], tmp_path)
+    refused = replace(found[1], refusal=Refusal(Reason.GUARDED, "guarded"))
+    ranking = rank_parameters(CauseKind.UNEXPECTED_KEYWORD, "thread", member, [found[0], refused])
+    assert (ranking.decision, ranking.candidates[0].sites) == (Decision.CHOSEN, 1)
+    alone = rank_parameters(
+        CauseKind.UNEXPECTED_KEYWORD, "thread", member, [replace(found[0], refusal=refused.refusal)]
+    )
+    assert [each.name for each in alone.candidates] == ["thread_id"]
+
+
 # --- names and hints ---
 
 
@@ -412,6 +429,10 @@ def test_synonyms_and_filling_words_are_known() -> None:
     assert adds_nothing("save", "do_save")
     assert not adds_nothing("save", "save_all")
     assert not adds_nothing("do", "new")
+    assert adds_one_word("get_user", "get_user_now")
+    assert adds_one_word("user_by_mail_address", "user_by_mail")
+    assert not adds_one_word("save", "save_all")
+    assert not adds_one_word("get_user", "get_item")
 
 
 @pytest.mark.parametrize(
