@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from netra_repair.candidates import Decision
 from netra_repair.fix import Fixer, Options
 from netra_repair.git import Git
 from netra_repair.images import images
@@ -373,3 +374,51 @@ def test_blue():
     assert [cause.plan.replacement for cause in repair.causes] == ["shown_fame", "shown_name"]
     for cause in repair.causes:
         assert (changed(cause), refused(cause)) == ([], [("app/show.py", 2, Reason.SOME_OF_A_UNION)])
+
+
+TRIED = """\
+class Box:
+    def count_all(self):
+        return 3
+
+    def weigh_all(self):
+        return 70
+
+
+class Shelf:
+    def list_boxes(self):
+        return ["one"]
+
+    def drop_boxes(self, boxes):
+        return None
+"""
+TRIES = """\
+from tried import Box, Shelf
+
+def test_count():
+    assert Box().count() == 3
+
+def test_count_twice():
+    assert Box().count() + Box().count() == 6
+
+def test_list():
+    assert Shelf().list_first() == "one"
+
+def test_list_again():
+    assert Shelf().list_first()[0] == "o"
+"""
+
+
+def test_what_is_only_likely_is_kept_where_its_tests_pass_and_taken_back_where_not(tmp_path: Path) -> None:
+    """A likely replacement is tried: one brings its tests back, the other does not and leaves no trace."""
+    (tmp_path / "tried.py").write_text(TRIED)
+    (tmp_path / "test_tried.py").write_text(TRIES)
+    repair = fixed(tmp_path, Options())
+    by_key = {cause.key: cause for cause in repair.causes}
+    kept, withdrawn = by_key["tried.Box.count"], by_key["tried.Shelf.list_first"]
+    assert {cause.ranking.decision for cause in repair.findings.causes} == {Decision.LIKELY}
+    assert [line for _, line in changed(kept)] == [4, 7, 7]
+    assert kept.restored == kept.broken
+    assert changed(withdrawn) == []
+    assert [reason for *_, reason in refused(withdrawn)] == [Reason.NOT_CONFIRMED] * 2
+    assert "list_boxes" not in repair.diff
