@@ -76,6 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # no name of a test is worth a crash
     words = list(sys.argv[1:] if argv is None else argv)
     own, tests = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, None)
+    if tests and tests[0] == "pytest":  # as one would type it
+        tests = tests[1:]
     try:
         asked = _parser().parse_args(own)
     except SystemExit as done:  # argparse has said why
@@ -176,7 +178,9 @@ def _verify(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
     comparison = compare(before, after, unstable)
     text.print_comparison(session.console, comparison, asked.verbose)
     dying = {test for plan in plans for file in plan.files for site in file.sites for test in site.site.tests}
-    return ExitCode.FINDINGS if comparison.regressed or not dying <= set(comparison.restored) else ExitCode.CLEAN
+    proven = dying <= set(comparison.restored) and not (before.foreign or after.interrupted)
+    left = comparison.regressed or comparison.otherwise or not proven
+    return ExitCode.FINDINGS if left else ExitCode.CLEAN
 
 
 def _fix(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
@@ -216,7 +220,8 @@ def _code(repair: Repair) -> ExitCode:
     """Clean when nothing is left to do: what could be changed was written, and nothing remains or was taken back."""
     changed = any(cause.plan.files for cause in repair.causes)
     unwritten = changed and repair.run is None
-    left = repair.remaining or repair.findings.unexplained or repair.comparison.regressed
+    unhealed = any(len(cause.restored) < len(cause.broken) for cause in repair.causes) or repair.comparison.otherwise
+    left = repair.remaining or repair.findings.unexplained or repair.comparison.regressed or unhealed
     return ExitCode.FINDINGS if unwritten or left else ExitCode.CLEAN
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from netra_repair.accounts import Account, Place, book, place_of
 from netra_repair.candidates import Decision
-from netra_repair.causes import RootCause
+from netra_repair.causes import Proof, RootCause
 from netra_repair.comparing import compare, flaky
 from netra_repair.diffs import displayed
 from netra_repair.edits import Edit
-from netra_repair.errors import PlanError
+from netra_repair.errors import PlanError, TestRunError
 from netra_repair.failures import SuiteResult
 from netra_repair.images import images
 from netra_repair.imports import ImportGraph, related
@@ -22,6 +22,7 @@ from netra_repair.progress import Progress
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.repair import Repair
 from netra_repair.scanner import Scanner
+from netra_repair.sightings import ATTRIBUTE_KINDS
 from netra_repair.source import Span
 from netra_repair.suite import Suite
 
@@ -72,6 +73,8 @@ class Fixer:
         self._progress = progress
         self._accounts: list[Account] = []
         self._flaky: frozenset[str] = frozenset()
+        self._known: set[str] = set()
+        self._alive: frozenset[tuple[str, int]] = frozenset()
         project = scanner.project
         self._graph = ImportGraph(project.root, {path: project.module_of(path) for path in project.sources})
 
@@ -87,11 +90,13 @@ class Fixer:
             PlanError: when a cause that was asked for is not there.
         """
         began = time.monotonic()
-        before = self._tests("running the tests as they are")
-        self._flaky = flaky(before, self._tests("running them again, to know the flaky ones"))
+        before = self._baseline("running the tests as they are")
         findings = latest = self._scanner.scan(self._options.paths, before)
         asked = selected(findings.causes, self._options.causes)
-        known = {cause.key for cause in findings.causes}
+        self._known = known = {cause.key for cause in findings.causes}
+        again = self._baseline("running them again, to know the flaky ones", findings.causes)
+        self._flaky = flaky(before, again)
+        self._alive = again.executed or frozenset()
         current, later = before, dict[str, RootCause]()
         for _ in range(_MAX_ROUNDS):
             tested = self._carried_out(self._plans(asked), current)
@@ -126,6 +131,26 @@ class Fixer:
             later=tuple(later.values()),
         )
 
+    def _baseline(self, step: str, causes: Iterable[RootCause] = ()) -> SuiteResult:
+        """Runs the tests of the unchanged copy, and watches which places of causes passing tests run."""
+        self._progress.step(step)
+        watched: dict[str, set[int]] = {}
+        for site in (site for cause in causes for site in cause.sites):
+            watched.setdefault(site.reference.path, set()).add(site.reference.position.line)
+        result = self._suite.run((), self._options.timeout_s, watched)
+        if result.interrupted is not None:
+            raise TestRunError(
+                f"the tests did not come to their end: {result.interrupted}",
+                "what they prove is not known; mend that first, name fewer tests behind --, or raise --timeout",
+            )
+        if result.foreign:
+            raise TestRunError(
+                f"the tests import {', '.join(result.foreign[:3])} from elsewhere, not from the copy that is changed",
+                "they would prove nothing: name the import root in pytest's `pythonpath`, or install with --editable "
+                "no longer",
+            )
+        return result
+
     def _tests(self, step: str, tests: Collection[str] = (), work: Iterable[_Work] = ()) -> SuiteResult:
         """Runs tests, and watches whether the changed lines are run."""
         self._progress.step(step)
@@ -148,15 +173,27 @@ class Fixer:
             try:
                 plan = self._scanner.plan(cause, replacement)
             except PlanError:
-                if account is None:
+                if account is None and self._options.to is not None:
                     raise
-                continue  # met again higher up, at a class that has nothing of the name
+                continue  # a name that only some of the receivers have, or a cause met again at a class above
             if account is None:
                 is_trial = self._options.to is None and cause.ranking.decision is Decision.LIKELY
                 account = Account(cause, replacement, plan, is_trial)
                 self._accounts.append(account)
-            work.append((account, account.begin(cause, plan)))
+            plan = account.begin(cause, plan)
+            account.take_back(plan, alive := self._alive_places(plan))
+            work.append((account, plan.where(lambda site, alive=alive: place_of(site.site) not in alive)))  # type: ignore[misc]
         return self._without_contested(work)
+
+    def _alive_places(self, plan: Plan) -> dict[Place, Refusal]:
+        """Places that a passing test ran before any change: what is missing there is made at run time."""
+        why = Refusal(Reason.DYNAMIC_OWNER, "a passing test runs this line, so what is missing may be made at run time")
+        return {
+            place_of(site.site): why
+            for file in plan.files
+            for site in file.sites
+            if Proof.TEST not in site.site.proofs and (file.path, site.site.reference.position.line) in self._alive
+        }
 
     def _without_contested(self, work: Sequence[_Work]) -> list[_Work]:
         """Leaves out places that several classes come to when each of them would have another name there."""
@@ -186,8 +223,13 @@ class Fixer:
     def _account_of(self, cause: RootCause) -> Account | None:
         """The account of a cause met in an earlier round, when perhaps only a subclass of its owner had been seen."""
         for account in self._accounts:
+            if account.cause.key == cause.key:
+                return account
+        if cause.key in self._known or cause.kind not in ATTRIBUTE_KINDS:
+            return None
+        for account in self._accounts:
             known = account.cause
-            same = (cause.attribute, cause.parameter) == (known.attribute, known.parameter)
+            same = cause.attribute == known.attribute and known.kind in ATTRIBUTE_KINDS
             if same and self._scanner.are_related(cause.owner, known.owner):
                 return account
         return None
@@ -238,6 +280,8 @@ class Fixer:
             account.batches += 1
         failing = _still_failing(work, result)
         regressed = compare(before.only(tests) if tests else before, result, self._flaky).regressed
+        if result.interrupted is not None:
+            regressed = (*regressed, f"a run of the tests ({result.interrupted})")
         if not failing and not regressed:
             return together, result
         for account in accounts:

@@ -16,6 +16,7 @@ from netra_repair.resolution import Entity, Resolver
 _NO_BASES = frozenset(
     f"{typing}.{name}" for typing in ("typing", "typing_extensions") for name in ("Generic", "Protocol")
 )
+_PROTOCOLS = frozenset({"typing.Protocol", "typing_extensions.Protocol"})
 _NAMED_TUPLES = frozenset({"typing.NamedTuple", "typing_extensions.NamedTuple", "collections.namedtuple"})
 _STAND_INS = {
     f"{typing}.{name}": f"builtins.{name.lower()}"
@@ -125,7 +126,16 @@ class Hierarchy:
             return f"`{owner.name}` cannot be read"
         if self._mro[owner] is None:
             return f"the bases of `{owner.name}` have no consistent order"
+        if self._is_protocol(owner):
+            return f"`{owner.name}` is a protocol: what stands for it may have more"
         return next((reason for each in order if (reason := self._dynamic_class(each, access)) is not None), None)
+
+    def _is_protocol(self, owner: Owner) -> bool:
+        found = self.class_of(owner)
+        if found is None:
+            return False
+        written, _ = self._written_bases(*found)
+        return any(self.qualified(*found, base) in _PROTOCOLS for base in written)
 
     def resolved(self, outline: Outline, class_: Class, expression: ast.expr) -> Owner | None:
         """The class that an expression in a class statement stands for; None when it cannot be followed."""

@@ -82,6 +82,10 @@ _SYNONYMS = tuple(
 )
 
 
+# With one of these the order of the others is the meaning: `json_to_dict`, `dict_to_json`.
+_DIRECTIONS = frozenset("to 2 from of in by as into minus over src dst min max".split())
+
+
 @lru_cache(maxsize=4096)
 def words(name: str) -> tuple[str, ...]:
     """The words of a name in snake or camel case, in lower case."""
@@ -105,7 +109,7 @@ def likeness(left: str, right: str) -> float:
         return _SAME
     only_a, only_b = list((Counter(a) - Counter(b)).elements()), list((Counter(b) - Counter(a)).elements())
     if not only_a and not only_b:
-        return _REORDERED
+        return _OPPOSITE if _DIRECTIONS & set(a) else _REORDERED
     if any(frozenset((x, y)) in _OPPOSITES for x in only_a for y in only_b):
         return _OPPOSITE
     if len(only_a) == len(only_b) == 1 and _misspelled(only_a[0], only_b[0]):
@@ -118,7 +122,7 @@ def adds_nothing(left: str, right: str) -> bool:
     """Whether two names differ only by words that say nothing of what they are for: `save`, `do_save`, `save_v2`."""
     only = (Counter(words(left)) - Counter(words(right))) + (Counter(words(right)) - Counter(words(left)))
     kept = set(words(left)) & set(words(right)) - _FILLING
-    return bool(kept) and all(word in _FILLING for word in only)
+    return bool(kept and only) and all(word in _FILLING for word in only)
 
 
 def adds_one_word(left: str, right: str) -> bool:

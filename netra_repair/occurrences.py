@@ -15,6 +15,9 @@ _WRITTEN = re.compile(
     rb"|,[^=\n()]*=(?!=)|[ \t]in\b)"
     rb"|(?:setattr|__setattr__)\s*\([^'\"]{0,200}['\"]" + _NAME + rb"['\"]"
 )
+# In a file with one of these, a name in quotes may be made by a patch.
+_MADE_BY_PATCH = re.compile(rb"\b(?:create[ \t]*=[ \t]*True|raising[ \t]*=[ \t]*False)\b")
+_QUOTED = re.compile(rb"['\"](?:[\w.]*\.)?" + _NAME + rb"['\"]")
 
 
 class Occurrences:
@@ -58,4 +61,7 @@ class Occurrences:
                 self._read.setdefault(name.decode("utf-8", "replace"), set()).add(path)
             for attribute, quoted in set(_WRITTEN.findall(data)):
                 self._written.setdefault((attribute or quoted).decode("utf-8", "replace"), set()).add(path)
+            quoted_names = _QUOTED.findall(data) if _MADE_BY_PATCH.search(data) else ()
+            for name in set(quoted_names):
+                self._written.setdefault(name.decode("utf-8", "replace"), set()).add(path)
         self._stale.clear()

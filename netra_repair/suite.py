@@ -136,10 +136,10 @@ class Suite:
         return [
             *(str(self.python.absolute()), "-m", "pytest", "--rootdir", str(self.root.absolute())),
             *("-p", f"{_RECORDER}.plugin", "-o", f"cache_dir={folder / 'cache'}"),
-            # Where the user takes the cache plugin out, nobody knows the option, and warnings may be errors.
-            *("-W", "ignore:Unknown config option. cache_dir:pytest.PytestConfigWarning"),
             *("-q", "--tb=short", "--color=no", "--maxfail=0", "--continue-on-collection-errors"),
             *self.arguments,
+            # Where the user takes the cache plugin out, nobody knows the option, and warnings may be errors.
+            *("-W", "ignore:Unknown config option. cache_dir:pytest.PytestConfigWarning"),
         ]
 
     def _environment(self, folder: Path) -> dict[str, str]:

@@ -87,7 +87,7 @@ from pathlib import Path
 
 from app.card import Card
 from app.flow import both, flow
-from app.quiet import loud, quiet
+from app.quiet import loud
 from app.shown import shown
 
 
@@ -100,7 +100,8 @@ def test_both():
 
 
 def test_quiet():
-    assert quiet() is None
+    source = Path(__file__).parents[1] / "app" / "quiet.py"
+    assert "return Card.uper_limit()\\n    except" in source.read_text()
 
 
 def test_loud():
@@ -263,11 +264,12 @@ BATCHED = {
     "tests/test_one.py": "from app.one import one\n\n\ndef test_one():\n    assert one() == 10\n",
     "tests/test_two.py": "from app.two import loud\n\n\ndef test_two():\n    assert loud() == 10\n",
     "tests/test_far.py": """\
-import importlib
+from pathlib import Path
 
 
 def test_far():
-    assert importlib.import_module("app." + "two").quiet() is None
+    source = Path(__file__).parents[1] / "app" / ("two" + ".py")
+    assert "return Card.uper_limit()\\n    except" in source.read_text()
 """,
 }
 
@@ -422,3 +424,18 @@ def test_what_is_only_likely_is_kept_where_its_tests_pass_and_taken_back_where_n
     assert changed(withdrawn) == []
     assert [reason for *_, reason in refused(withdrawn)] == [Reason.NOT_CONFIRMED] * 2
     assert "list_boxes" not in repair.diff
+
+
+def test_what_a_passing_test_runs_is_left_alone(tmp_path: Path) -> None:
+    """A place that a passing test runs before any change lives, whatever the types say; the dead one is repaired."""
+    (tmp_path / "lib.py").write_text(
+        "class C:\n    def total(self):\n        return 1\n\n\ndef alive(c: C):\n    return c.totl()\n\n\n"
+        "def dead(c: C):\n    return c.totl()\n"
+    )
+    (tmp_path / "test_lib.py").write_text(
+        "from lib import C, alive, dead\n\n\ndef test_alive():\n    c = C()\n    vars(c).update(totl=lambda: 2)\n"
+        "    assert alive(c) == 2\n\n\ndef test_dead():\n    assert dead(C()) == 1\n"
+    )
+    [cause] = fixed(tmp_path, Options()).causes
+    assert changed(cause) == [("lib.py", 11)]
+    assert refused(cause) == [("lib.py", 7, Reason.DYNAMIC_OWNER)]

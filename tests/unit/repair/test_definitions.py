@@ -672,7 +672,7 @@ def test_dynamic_classes_are_told_with_their_reason(text: str, reason: str, writ
         "class A: ...\nA.x = 1\nsetattr(A, 'y', 2)",
         "class A:\n    def __setstate__(self, s):\n        for n in s: setattr(self, n, s[n])",
         "from enum import Enum\nclass A(Enum):\n    X = 1",
-        "from typing import Generic, TypeVar, Protocol\nT = TypeVar('T')\nclass A(Protocol[T]): ...",
+        "from typing import Generic, TypeVar\nT = TypeVar('T')\nclass A(Generic[T]): ...",
         "from typing import TypedDict, List\nclass A(List[int]): ...",
         "import pytest\n@pytest.mark.slow\nclass A: ...",
         "from typing import TYPE_CHECKING\nclass A:\n    if not TYPE_CHECKING:\n        def __getattr__(self, n): ...",
