@@ -198,6 +198,7 @@ def _fix(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
             suite = session.suite(copy.project, tests)
             fixer = Fixer(session.project.root, session.scanner(copy.project), suite, options, session.progress)
             repair = fixer.run()
+            repair = replace(repair, findings=replace(repair.findings, warnings=copy.notes))
         plans = [cause.plan for cause in repair.causes]
         changed = images(plans, session.root)
         if asked.apply and any(plan.files for plan in plans):

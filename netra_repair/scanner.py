@@ -12,7 +12,6 @@ from netra_repair.causes import Proof, RootCause
 from netra_repair.checkers import Checker, Pyrefly
 from netra_repair.class_statements import ClassStatements
 from netra_repair.definitions import Definitions
-from netra_repair.diagnostics import CheckResult
 from netra_repair.explaining import Explainer
 from netra_repair.failures import SuiteResult
 from netra_repair.files import Files
@@ -123,7 +122,7 @@ class Scanner:
             unresolved=checked.unresolved,
             suite=suite,
             unexplained=_unexplained(suite, causes),
-            warnings=_warnings(checked, suite),
+            warnings=(),
             seconds=tuple(self._seconds.items()),
             set_aside=in_order([*by_checker.set_aside, *aside]),
         )
@@ -307,16 +306,3 @@ def _unexplained(suite: SuiteResult | None, causes: Iterable[RootCause]) -> tupl
     explained = {test for cause in causes for test in cause.tests}
     cases = (case for case in suite.cases.values() if case.broken and case.raised)
     return tuple(sorted(case.test for case in cases if case.test not in explained))
-
-
-def _warnings(checked: CheckResult, suite: SuiteResult | None) -> tuple[str, ...]:
-    warnings: list[str] = []
-    if suite is not None and suite.interrupted:
-        warnings.append(f"the tests did not come to their end: {suite.interrupted}")
-    if suite is not None and suite.foreign:
-        warnings.append(
-            f"the tests imported {', '.join(suite.foreign[:3])} from another folder than the one that was changed, so "
-            "they prove nothing; install the project without --editable, or name its import root in pytest's "
-            "`pythonpath`"
-        )
-    return tuple(warnings)

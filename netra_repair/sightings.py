@@ -23,6 +23,8 @@ from netra_repair.syntax import UnparsableSource
 from netra_repair.triage import Triage
 
 ATTRIBUTE_KINDS = (CauseKind.MISSING_ATTRIBUTE, CauseKind.MISSING_IMPORT)
+# Their receivers are names of modules and texts: what a file imports tells, not a type.
+_BY_IMPORTS = (Use.IMPORT, Use.STRING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,10 +239,11 @@ class Sighter:
         if asked is None:
             return None
         owner, access = asked
-        return Sighting(diagnostic.kind, reference.attribute, "", owner, access, reference, Proof.TYPE_SERVER)
+        proof = Proof.IMPORTS if reference.use in _BY_IMPORTS else Proof.TYPE_SERVER
+        return Sighting(diagnostic.kind, reference.attribute, "", owner, access, reference, proof)
 
     def _receiver(self, source: Source, reference: Reference) -> Receiver:
-        if reference.use in (Use.IMPORT, Use.STRING) or reference.receiver is None:
+        if reference.use in _BY_IMPORTS or reference.receiver is None:
             return self._imports.of(self._files.syntax(source.path), reference)
         return self._receivers.of(source, reference.receiver)
 

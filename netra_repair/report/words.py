@@ -117,7 +117,10 @@ def cautions(findings: Findings) -> tuple[str, ...]:
 def _cautions_of(suite: SuiteResult) -> Iterator[str]:
     if suite.foreign:
         modules = ", ".join(suite.foreign)
-        yield f"the tests imported modules of the project from another folder, and prove nothing: {modules}"
+        yield (
+            f"the tests imported modules of the project from another folder, and prove nothing: {modules}; "
+            "name the import root in pytest's `pythonpath`"
+        )
     if suite.interrupted is not None:
         yield f"the tests did not come to their end: {suite.interrupted}"
     yield from suite.notes
