@@ -17,7 +17,7 @@ _NAME = re.compile(rb"[\w\x80-\xff]+")
 # (`metaclass=…`) do no harm.
 _CLASS = re.compile(
     rb"^[ \t]*class[ \t]+([\w\x80-\xff]+)[ \t]*(?:\[[^\]]*\])?[ \t]*"
-    rb"(?:\(((?:[^()#]|#[^\n]*+|\([^()]*\))*+)\)|:)",
+    rb"(?:\(((?:[^()#]|#[^\n]*\n|\([^()]*\))*)\)|:)",
     re.MULTILINE,
 )
 # What may be a class without a statement: `Point = namedtuple(…)`.

@@ -17,13 +17,13 @@ _SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages", "dist-pack
 _ENVIRONMENT = frozenset({"pyvenv.cfg", "conda-meta"})
 
 # Comments and strings; everything else is passed over. Not the tokenizer of the running Python: that refuses what it
-# does not know, and takes ten times as long.
+# does not know, and takes ten times as long. No possessive quantifiers: Python 3.11 before .4 has them wrong.
 _COMMENT_OR_STRING = re.compile(
     r"""
     (?P<comment>\#[^\r\n]*)
     | (?P<prefix>\b[A-Za-z]{1,2})?
-      (?: \"\"\"(?:[^"\\]|\\.|"(?!""))*+\"\"\" | '''(?:[^'\\]|\\.|'(?!''))*+'''
-        | "(?:[^"\\\r\n]|\\.)*+" | '(?:[^'\\\r\n]|\\.)*+' )
+      (?: \"\"\"(?:[^"\\]|\\.|"(?!""))*\"\"\" | '''(?:[^'\\]|\\.|'(?!''))*'''
+        | "(?:[^"\\\r\n]|\\.)*" | '(?:[^'\\\r\n]|\\.)*' )
     """,
     re.VERBOSE | re.DOTALL,
 )
