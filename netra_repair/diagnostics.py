@@ -17,6 +17,11 @@ class CauseKind(StrEnum):
     POSITIONAL_COUNT = "positional-count"
     MISSING_ARGUMENT = "missing-argument"
 
+    @property
+    def is_attribute(self) -> bool:
+        """Whether a name is missing; the other kinds are about the arguments of a call."""
+        return self in (CauseKind.MISSING_ATTRIBUTE, CauseKind.MISSING_IMPORT)
+
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:

@@ -17,7 +17,6 @@ from netra_repair.parameter_rank import rank_parameters
 from netra_repair.project import Project
 from netra_repair.rank import alternative, plausible, rank
 from netra_repair.receivers import Receivers
-from netra_repair.sightings import ATTRIBUTE_KINDS
 from netra_repair.source import Source, Span
 from netra_repair.usages import Usage, usages
 
@@ -56,7 +55,7 @@ class Explainer:
             The cause, with its history and its ranked candidates.
         """
         tests = tuple(sorted({test for site in group.sites for test in site.tests}))
-        if group.kind in ATTRIBUTE_KINDS:
+        if group.kind.is_attribute:
             members = self._shared_members(group.receivers)
             past = _NOT_ASKED
             if with_past:
@@ -70,7 +69,7 @@ class Explainer:
 
     def alternative(self, cause: RootCause, site: Site) -> Candidate | None:
         """What else stands at a site that the chosen candidate does not fit, where that is certain."""
-        if cause.ranking.decision is not Decision.CHOSEN or cause.kind not in ATTRIBUTE_KINDS:
+        if cause.ranking.decision is not Decision.CHOSEN or not cause.kind.is_attribute:
             return None
         names = [candidate.name for candidate in cause.ranking.candidates]
         return alternative(site, cause.ranking, self._usages(cause.owner, names))

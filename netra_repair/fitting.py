@@ -10,7 +10,6 @@ from netra_repair.arguments import bind
 from netra_repair.candidates import Decision
 from netra_repair.causes import RootCause, Site
 from netra_repair.definitions import Definitions
-from netra_repair.diagnostics import CauseKind
 from netra_repair.edits import Edit
 from netra_repair.layout import Layout
 from netra_repair.owners import Member, MemberKind, Owner
@@ -21,7 +20,6 @@ from netra_repair.refusals import Reason, Refusal
 from netra_repair.syntax import Syntax
 from netra_repair.value_uses import calls_of, uses_value
 
-_ATTRIBUTES = (CauseKind.MISSING_ATTRIBUTE, CauseKind.MISSING_IMPORT)
 _METHODS = (MemberKind.INSTANCE_METHOD, MemberKind.CLASS_METHOD, MemberKind.STATIC_METHOD, MemberKind.FUNCTION)
 # The name that an import gives to what it imports; what may stand between the words.
 _BETWEEN = r"(?:[ \t\f]|\\\r?\n|#[^\r\n]*|[\r\n])*"
@@ -57,7 +55,7 @@ class Fitter:
     @property
     def names(self) -> Collection[str]:
         """What could stand at the sites: what the owner or all receivers have; for call kinds the parameters."""
-        if self._cause.kind in _ATTRIBUTES:
+        if self._cause.kind.is_attribute:
             shared = (candidate.name for candidate in self._cause.ranking.candidates)
             return {*self._members(self._cause.owner), *shared}
         member = self._callable()
@@ -74,7 +72,7 @@ class Fitter:
         Returns:
             The edits, or why it cannot stand there.
         """
-        if self._cause.kind not in _ATTRIBUTES:
+        if not self._cause.kind.is_attribute:
             return self._call(site, name)
         owner = site.receiver or self._cause.owner
         member = self._members(owner).get(name)

@@ -22,7 +22,6 @@ from netra_repair.progress import Progress
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.repair import Repair
 from netra_repair.scanner import Scanner
-from netra_repair.sightings import ATTRIBUTE_KINDS
 from netra_repair.source import Span
 from netra_repair.suite import Suite
 
@@ -225,11 +224,11 @@ class Fixer:
         for account in self._accounts:
             if account.cause.key == cause.key:
                 return account
-        if cause.key in self._known or cause.kind not in ATTRIBUTE_KINDS:
+        if cause.key in self._known or not cause.kind.is_attribute:
             return None
         for account in self._accounts:
             known = account.cause
-            same = cause.attribute == known.attribute and known.kind in ATTRIBUTE_KINDS
+            same = cause.attribute == known.attribute and known.kind.is_attribute
             if same and self._scanner.are_related(cause.owner, known.owner):
                 return account
         return None

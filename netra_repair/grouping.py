@@ -10,7 +10,7 @@ from netra_repair.causes import Site
 from netra_repair.definitions import Definitions
 from netra_repair.diagnostics import CauseKind
 from netra_repair.owners import Owner
-from netra_repair.sightings import ATTRIBUTE_KINDS, Sighting
+from netra_repair.sightings import Sighting
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def grouped(sightings: Iterable[Sighting], definitions: Definitions) -> tuple[Gr
     """
     same: dict[tuple[object, ...], list[Sighting]] = defaultdict(list)
     for sighting in sightings:
-        if sighting.kind in ATTRIBUTE_KINDS:
+        if sighting.kind.is_attribute:
             same[sighting.attribute,].append(sighting)
         else:
             same[sighting.kind, sighting.receiver, sighting.attribute, sighting.parameter].append(sighting)

@@ -28,7 +28,7 @@ from netra_repair.project import Project
 from netra_repair.receivers import ImportReceivers, TypeServerReceivers
 from netra_repair.references import Reference, Use
 from netra_repair.refusals import Reason, Refusal
-from netra_repair.sightings import ATTRIBUTE_KINDS, Sighter
+from netra_repair.sightings import Sighter
 from netra_repair.source import UnreadableSource
 from netra_repair.syntax import Syntax, UnparsableSource
 from netra_repair.triage import Triage
@@ -74,7 +74,7 @@ class Scanner:
         self._progress = progress
         classes = ClassStatements(project, self._definitions)
         self._triage = Triage(self._definitions, classes)
-        self._sighter = Sighter(self._files, self._receivers, self._imports, self._definitions, classes)
+        self._sighter = Sighter(self._files, self._receivers, self._imports, self._definitions, classes, self._triage)
         self._occurrences = Occurrences(project)
         self._explainer = Explainer(project, self._definitions, self._receivers, self._occurrences, git)
         self._seconds: dict[str, float] = {}
@@ -206,7 +206,7 @@ class Scanner:
         work = [
             (site.reference.path, number, index)
             for number, (group, _) in enumerate(groups)
-            if group.kind in ATTRIBUTE_KINDS
+            if group.kind.is_attribute
             for index, site in enumerate(group.sites)
         ]
         sites = [list(group.sites) for group, _ in groups]
@@ -217,7 +217,7 @@ class Scanner:
 
     def _dynamic(self, group: Group) -> Refusal | None:
         """Why a group is no root cause by itself; None when it is one."""
-        if group.kind not in ATTRIBUTE_KINDS:
+        if not group.kind.is_attribute:
             return None
         access = _common_access(group)
         owners = dict.fromkeys((group.owner, *group.receivers))
@@ -244,7 +244,7 @@ class Scanner:
 
     def _unproven(self, group: Group, known: Collection[Place]) -> tuple[Reference, ...]:
         """Places that name the attribute of something that nobody can tell."""
-        if group.kind not in ATTRIBUTE_KINDS:
+        if not group.kind.is_attribute:
             return ()
         unproven: list[Reference] = []
         asked = 0

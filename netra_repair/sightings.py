@@ -22,7 +22,6 @@ from netra_repair.source import Source, Span, UnreadableSource
 from netra_repair.syntax import UnparsableSource
 from netra_repair.triage import Triage
 
-ATTRIBUTE_KINDS = (CauseKind.MISSING_ATTRIBUTE, CauseKind.MISSING_IMPORT)
 # Their receivers are names of modules and texts: what a file imports tells, not a type.
 _BY_IMPORTS = (Use.IMPORT, Use.STRING)
 
@@ -78,6 +77,7 @@ class Sighter:
         imports: tells it where no engine can, by following imports.
         definitions: tells what classes and modules have.
         classes: finds classes by their names.
+        triage: rules findings out that need no closer look.
     """
 
     def __init__(
@@ -87,13 +87,14 @@ class Sighter:
         imports: ImportReceivers,
         definitions: Definitions,
         classes: ClassStatements,
+        triage: Triage,
     ) -> None:
         self._files = files
         self._receivers = receivers
         self._imports = imports
         self._definitions = definitions
         self._classes = classes
-        self._triage = Triage(definitions, classes)
+        self._triage = triage
 
     def of_checker(self, diagnostics: Iterable[Diagnostic]) -> Sighted:
         """Looks at every place that a checker marked.
@@ -155,7 +156,7 @@ class Sighter:
         Returns:
             The sightings whose receiver follows from imports.
         """
-        names = {sighting.attribute for sighting in known if sighting.kind in ATTRIBUTE_KINDS}
+        names = {sighting.attribute for sighting in known if sighting.kind.is_attribute}
         return tuple(sighting for path in paths for sighting in self._of_blind(path, names))
 
     def _of_blind(self, path: str, names: Collection[str]) -> Iterator[Sighting]:
@@ -192,7 +193,7 @@ class Sighter:
 
     def _of_diagnostic(self, diagnostic: Diagnostic, source: Source) -> Sighting | RefusedSite | None:
         span = Span(source.offset(diagnostic.start), source.offset(diagnostic.end))
-        if diagnostic.kind in ATTRIBUTE_KINDS:
+        if diagnostic.kind.is_attribute:
             return self._of_attribute(diagnostic, source, span)
         if diagnostic.callee is None:
             return None
@@ -281,7 +282,7 @@ class Sighter:
                 yield sighting
 
     def _of_raised(self, raised: Raised, test: str) -> Sighting | None:
-        if raised.kind in ATTRIBUTE_KINDS:
+        if raised.kind.is_attribute:
             owner = self._asked(raised)
             reference = self._place(raised)
             if owner is None or reference is None:

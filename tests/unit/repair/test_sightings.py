@@ -20,6 +20,7 @@ from netra_repair.receivers import ImportReceivers, Receiver
 from netra_repair.refusals import Reason
 from netra_repair.sightings import Sighter, Sighting
 from netra_repair.source import Position, Source, Span
+from netra_repair.triage import Triage
 from tests.support.repair_plans import write_files
 
 CTX = b"class Ctx:\n    def made(self, user):\n        return user\n\n\nclass Below(Ctx):\n    pass\n"
@@ -78,7 +79,9 @@ def ground(tmp_path: Path) -> Ground:
     assert owner is not None
     told = Told(owner, [])
     imports, classes = ImportReceivers(project, definitions), ClassStatements(project, definitions)
-    return Ground(tmp_path, Sighter(Files(project), told, imports, definitions, classes), told.asked)
+    return Ground(
+        tmp_path, Sighter(Files(project), told, imports, definitions, classes, Triage(definitions, classes)), told.asked
+    )
 
 
 def marked(
