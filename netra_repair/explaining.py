@@ -15,7 +15,7 @@ from netra_repair.occurrences import Occurrences
 from netra_repair.owners import Member, Owner, OwnerKind
 from netra_repair.parameter_rank import rank_parameters
 from netra_repair.project import Project
-from netra_repair.rank import alternative, plausible, rank
+from netra_repair.rank import alternative, plausible, rank, telling_keywords
 from netra_repair.receivers import Receivers
 from netra_repair.source import Source, Span
 from netra_repair.usages import Usage, usages
@@ -72,7 +72,7 @@ class Explainer:
         if cause.ranking.decision is not Decision.CHOSEN or not cause.kind.is_attribute:
             return None
         names = [candidate.name for candidate in cause.ranking.candidates]
-        return alternative(site, cause.ranking, self._usages(cause.owner, names))
+        return alternative(site, cause.ranking, self._usages(cause.owner, names, [site]))
 
     def _shared_members(self, receivers: Sequence[Owner]) -> Mapping[str, Member]:
         """What all receivers have, as the first one has it."""
@@ -87,7 +87,7 @@ class Explainer:
             group.attribute,
             group.sites,
             {name: members[name] for name in names},
-            usages=self._usages(group.owner, names),
+            usages=self._usages(group.owner, names, group.sites),
             past=past,
             hints=hints,
         )
@@ -102,7 +102,7 @@ class Explainer:
             past = self._git.past_parameter(group.owner, group.attribute, group.parameter, taken)
         return past, rank_parameters(group.kind, group.parameter, callee, group.sites, past=past)
 
-    def _usages(self, owner: Owner, names: Sequence[str]) -> dict[str, Usage]:
+    def _usages(self, owner: Owner, names: Sequence[str], sites: Sequence[Site]) -> dict[str, Usage]:
         def is_meant(source: Source, span: Span) -> bool | None:
             owners = self._receivers.of(source, span).owners
             if not owners:
@@ -115,7 +115,15 @@ class Explainer:
         paths: Iterable[str] = self._project.sources
         if not is_module:
             paths = {path for name in names for path in self._occurrences.reading(name)}
-        return usages(self._project.root, paths, names, apart_from=(owner.file,), alone=is_module, prove=is_meant)
+        return usages(
+            self._project.root,
+            paths,
+            names,
+            telling_keywords(sites),
+            apart_from=(owner.file,),
+            alone=is_module,
+            prove=is_meant,
+        )
 
 
 def _messages(suite: SuiteResult | None, tests: Iterable[str], attribute: str) -> list[str]:

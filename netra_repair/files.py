@@ -6,12 +6,16 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
 
+from netra_repair.excerpts import Excerpts, Stretch
 from netra_repair.project import Project
 from netra_repair.source import Source, UnreadableSource
 from netra_repair.syntax import Syntax, UnparsableSource
 
 # Syntax trees are large (some 10 MB for 1,000 lines), and the sites of a cause are visited file by file.
 _KEPT = 32
+
+# A file, and what of it was left out.
+_Part = tuple[str, tuple[Stretch, ...]]
 
 
 class Files:
@@ -23,7 +27,8 @@ class Files:
 
     def __init__(self, project: Project) -> None:
         self._project = project
-        self._kept: OrderedDict[str, Syntax | UnreadableSource | UnparsableSource] = OrderedDict()
+        self._kept: OrderedDict[_Part, Syntax | UnreadableSource | UnparsableSource] = OrderedDict()
+        self._excerpts: dict[str, Excerpts | None] = {}
 
     @property
     def root(self) -> Path:
@@ -42,7 +47,7 @@ class Files:
         Raises:
             UnreadableSource: when it cannot be read or decoded.
         """
-        kept = self._kept.get(path)
+        kept = self._kept.get((path, ()))
         return kept.source if isinstance(kept, Syntax) else Source.read(self._project.root, path)
 
     def syntax(self, path: str) -> Syntax:
@@ -58,16 +63,49 @@ class Files:
             UnreadableSource: when it cannot be read or decoded.
             UnparsableSource: when it does not parse.
         """
-        kept = self._kept.get(path)
+        return self._parsed((path, ()))
+
+    def around(self, path: str, offsets: Iterable[int]) -> Syntax:
+        """The syntax tree of what matters to some places of a file.
+
+        Args:
+            path: relative to the project's root.
+            offsets: of bytes in it.
+
+        Returns:
+            The functions and classes that hold the places, and the module's own statements. What is asked of other
+            places is not answered.
+
+        Raises:
+            UnreadableSource: when the file cannot be read or decoded.
+            UnparsableSource: when it does not parse.
+            ValueError: when the file has changed, so that an offset is not between two characters.
+        """
+        if (path, ()) in self._kept:
+            return self.syntax(path)
+        source = self.source(path)
+        if path not in self._excerpts:
+            self._excerpts[path] = Excerpts.of(source)
+        excerpts = self._excerpts[path]
+        if excerpts is None:
+            return self.syntax(path)
+        try:
+            return self._parsed((path, excerpts.left_out(map(source.index_of_offset, offsets))))
+        except UnparsableSource:
+            return self.syntax(path)
+
+    def _parsed(self, part: _Part) -> Syntax:
+        kept = self._kept.get(part)
         if kept is None:
+            path, left_out = part
             try:
-                kept = Syntax.parse(Source.read(self._project.root, path), self._project.module_of(path))
+                kept = Syntax.parse(self.source(path), self._project.module_of(path), left_out)
             except (UnreadableSource, UnparsableSource) as error:
                 kept = error
-            self._kept[path] = kept
+            self._kept[part] = kept
             if len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
-        self._kept.move_to_end(path)
+        self._kept.move_to_end(part)
         if isinstance(kept, Syntax):
             return kept
         raise kept
@@ -78,5 +116,8 @@ class Files:
         Args:
             paths: relative to the project's root.
         """
-        for path in paths:
-            self._kept.pop(path, None)
+        written = frozenset(paths)
+        for path in written:
+            self._excerpts.pop(path, None)
+        for part in [part for part in self._kept if part[0] in written]:
+            del self._kept[part]

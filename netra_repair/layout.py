@@ -22,6 +22,7 @@ import libcst as cst
 # Private, and the only way to see a tree while it is written out; the tests compare with LibCST's own providers.
 from libcst._nodes.internal import CodegenState
 
+from netra_repair.excerpts import Stretch, blanked
 from netra_repair.source import Source, Span
 
 Place = tuple[int, int]
@@ -142,14 +143,16 @@ class Layout:
 
     Args:
         source: the file.
+        left_out: stretches of whole lines that are not parsed; see `Excerpts`.
 
     Raises:
         UnparsableSource: when the file cannot be parsed, or LibCST does not give back what it was given.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, left_out: Sequence[Stretch] = ()) -> None:
         self.source = source
-        self.module = parsed(source.path, source.text)
+        text = blanked(source.text, left_out)
+        self.module = parsed(source.path, text)
         writing = deeply(self._written)
         self._nodes = writing.nodes
         self._parents = writing.parents
@@ -160,7 +163,7 @@ class Layout:
         self._starts = [before[token] for token in writing.starts]
         self._ends = [before[token] for token in writing.ends]
         code = "".join(writing.tokens)
-        self._solid = None if code == source.text else self._solid_characters(code)
+        self._solid = None if code == text else self._solid_characters(code, text)
 
     def of_type(self, kind: type[_Node]) -> Sequence[_Node]:
         """The nodes of exactly this type, in order of position."""
@@ -211,11 +214,11 @@ class Layout:
         self.module._codegen(writing)
         return writing
 
-    def _solid_characters(self, code: str) -> tuple[list[int], list[int]]:
-        """Where the characters that LibCST does not lose stand, in what it gave back and in the file."""
+    def _solid_characters(self, code: str, text: str) -> tuple[list[int], list[int]]:
+        """Where the characters that LibCST does not lose stand, in what it gave back and in what it was given."""
         given_back = [index for index, character in enumerate(code) if character not in _MAY_BE_LOST]
-        there = [index for index, character in enumerate(self.source.text) if character not in _MAY_BE_LOST]
-        if [code[index] for index in given_back] != [self.source.text[index] for index in there]:
+        there = [index for index, character in enumerate(text) if character not in _MAY_BE_LOST]
+        if [code[index] for index in given_back] != [text[index] for index in there]:
             raise UnparsableSource(self.source.path, "the parser does not give back what it was given")
         return given_back, there
 

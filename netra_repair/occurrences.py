@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from netra_repair.line_nodes import lines_of
 from netra_repair.project import Project
 
 _NAME = rb"([A-Za-z_\x80-\xff][\w\x80-\xff]*)"
 _READ = re.compile(rb"\.[ \t]*" + _NAME)
 # `x.name = …`, `x.name += …`, `x.name: T = …`, `x.name, y = …`, `for x.name in …`, and names in quotes as in `setattr`.
 _WRITTEN = re.compile(
-    rb"\.[ \t]*" + _NAME + rb"[ \t]*(?:(?:[-+*/|&^%@]|//|\*\*|<<|>>)?=(?!=)|:[^=\n(){}]*=(?!=)"
-    rb"|,[^=\n()]*=(?!=)|[ \t]in\b)"
+    rb"\.[ \t]*" + _NAME + rb"(?=[ \t]*(?:(?:[-+*/|&^%@]|//|\*\*|<<|>>)?=(?!=)|:[^=\n(){}]*=(?!=)"
+    rb"|,[^=\n()]*=(?!=)|[ \t]in\b))"
     rb"|(?:setattr|__setattr__)\s*\([^'\"]{0,200}['\"]" + _NAME + rb"['\"]"
 )
 # In a file with one of these, a name in quotes may be made by a patch.
@@ -43,6 +44,17 @@ class Occurrences:
         self._bring_up_to_date()
         return sorted(self._written.get(name, ()))
 
+    def lines(self, path: str, name: str) -> Sequence[int]:
+        """The lines, from 1, on which one of the files may have the name behind a dot."""
+        return lines_of(self._data(path), re.compile(rb"(?<![\w\x80-\xff])%b(?![\w\x80-\xff])" % name.encode()))
+
+    def writes(self, path: str, name: str) -> list[int]:
+        """Where one of the files may set an attribute of the name: offsets of the name's first byte."""
+        data, wanted = self._data(path), name.encode()
+        patterns = (_WRITTEN, _QUOTED) if _MADE_BY_PATCH.search(data) else (_WRITTEN,)
+        found = (match for pattern in patterns for match in pattern.finditer(data))
+        return [match.start(match.lastindex) for match in found if match.lastindex and match[match.lastindex] == wanted]
+
     def forget(self, paths: Iterable[str]) -> None:
         """Reads files again before the next answer.
 
@@ -53,10 +65,7 @@ class Occurrences:
 
     def _bring_up_to_date(self) -> None:
         for path in self._stale:
-            try:
-                data = (self._project.root / path).read_bytes()
-            except OSError:
-                continue
+            data = self._data(path)
             for name in set(_READ.findall(data)):
                 self._read.setdefault(name.decode("utf-8", "replace"), set()).add(path)
             for attribute, quoted in set(_WRITTEN.findall(data)):
@@ -65,3 +74,9 @@ class Occurrences:
             for name in set(quoted_names):
                 self._written.setdefault(name.decode("utf-8", "replace"), set()).add(path)
         self._stale.clear()
+
+    def _data(self, path: str) -> bytes:
+        try:
+            return (self._project.root / path).read_bytes()
+        except OSError:
+            return b""

@@ -146,6 +146,21 @@ def plausible(
     )
 
 
+def telling_keywords(sites: Sequence[Site], weights: Weights = WEIGHTS) -> list[frozenset[str]]:
+    """The sets of keywords whose living calls tell which member is meant.
+
+    Args:
+        sites: all that mean it.
+        weights: as for `rank`.
+
+    Returns:
+        Those of at least a fifth of the sites' calls that pass enough keywords by which a call can be told.
+    """
+    sets = Counter(frozenset(_keywords(site)) for site in _loads(sites) if site.reference.arguments is not None)
+    telling = {names: count for names, count in sets.items() if len(names - _COMMON_KEYWORDS) >= weights.telling}
+    return [names for names, count in telling.items() if count * 5 >= sum(telling.values())]
+
+
 def alternative(
     site: Site, ranking: Ranking, usages: Mapping[str, Usage], weights: Weights = WEIGHTS
 ) -> Candidate | None:
@@ -214,7 +229,7 @@ class _Question:
         sites: the loads that may be changed, or all loads when none may.
         calls: those of them that are calls.
         keywords: how often each keyword is passed.
-        sets: how often each set of keywords is passed.
+        sets: the sets of keywords whose living calls tell which member is meant.
         usages: how members are called elsewhere.
         past: what git says.
         weights: what evidence counts for.
@@ -225,7 +240,7 @@ class _Question:
     sites: tuple[Site, ...]
     calls: tuple[Site, ...]
     keywords: Counter[str]
-    sets: Counter[frozenset[str]]
+    sets: Sequence[frozenset[str]]
     usages: Mapping[str, Usage]
     past: Past | None
     weights: Weights
@@ -243,7 +258,7 @@ class _Question:
         """Prepares a question."""
         loads = _loads(sites)
         calls = tuple(site for site in loads if site.reference.arguments is not None)
-        sets = Counter(frozenset(_keywords(site)) for site in calls)
+        sets = telling_keywords(sites, weights)
         keywords = Counter(name for site in calls for name in _keywords(site))
         return cls(owner, attribute, loads, calls, keywords, sets, usages, past, weights)
 
@@ -259,14 +274,6 @@ class _Question:
             site.reference.use is Use.REFERENCE and site.access in (Access.CLASS, Access.INSTANCE)
             for site in self.sites
         )
-
-    @property
-    def common_sets(self) -> list[frozenset[str]]:
-        """The sets of keywords of at least a fifth of the calls that have telling ones."""
-        telling = {
-            names: count for names, count in self.sets.items() if len(names - _COMMON_KEYWORDS) >= self.weights.telling
-        }
-        return [names for names, count in telling.items() if count * 5 >= sum(telling.values())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,10 +357,9 @@ def _use_evidence(question: _Question, member: Member, members: Mapping[str, Mem
 def _same_calls(question: _Question, name: str) -> float:
     """How many living calls have the keywords of the sites; those on a receiver that nobody told count half."""
     usage = question.usages.get(name)
-    common = question.common_sets
-    if usage is None or not common:
+    if usage is None:
         return 0.0
-    return sum(_told(call, question.owner) for call in usage.calls if call.keywords in common)
+    return sum(_told(call, question.owner) for call in usage.calls if call.keywords in question.sets)
 
 
 def _told(call: UsedCall, owner: Owner) -> float:

@@ -104,7 +104,7 @@ class TypeServerReceivers:
             owners[found] = None
         if _SUPER.fullmatch(source.slice(span)):
             # The server says that it is an instance, also where `super()` stands for the class.
-            surroundings = self._surroundings(source)
+            surroundings = self._surroundings(source, span.start)
             if surroundings is None:
                 return Receiver((), "it is `super()` in a file that does not parse")
             access = Access.CLASS if surroundings.in_class_method(span.start) else Access.INSTANCE

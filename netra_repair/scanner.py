@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from netra_repair.candidates import Decision
 from netra_repair.causes import Proof, RootCause
 from netra_repair.checkers import Checker, Pyrefly
 from netra_repair.class_statements import ClassStatements
@@ -26,27 +26,21 @@ from netra_repair.planning import Planner
 from netra_repair.progress import Progress
 from netra_repair.project import Project
 from netra_repair.receivers import ImportReceivers, TypeServerReceivers
-from netra_repair.references import Reference, Use
+from netra_repair.references import Reference
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.sightings import Sighter
 from netra_repair.source import UnreadableSource
 from netra_repair.syntax import Syntax, UnparsableSource
 from netra_repair.triage import Triage
 from netra_repair.type_server import TypeServer
+from netra_repair.unproven import UnprovenReferences
 
-# References of one name whose receivers are asked for one by one, to list those that nobody can tell. Of a name that is
-# more common than that (`get`) only the first are listed.
-_MAX_ASKED = 2000
-
-# How many causes, in order of their sites, are looked up in the history, and get a list of unproven places even when
-# nothing can be changed. Code that has more is dynamic, and every look costs time.
+# How many causes, in order of their sites, are looked up in the history. Code that has more is dynamic, and every look
+# costs time.
 _CLOSELY = 50
 
 # What the code means by it: places that are no findings.
 _MEANT = (Reason.GUARDED, Reason.ABSENCE_TEST, Reason.UNREACHABLE)
-
-# File, and offset of the name.
-Place = tuple[str, int]
 
 
 class Scanner:
@@ -76,6 +70,7 @@ class Scanner:
         self._triage = Triage(self._definitions, classes)
         self._sighter = Sighter(self._files, self._receivers, self._imports, self._definitions, classes, self._triage)
         self._occurrences = Occurrences(project)
+        self._unproven = UnprovenReferences(self._files, self._occurrences, self._receivers)
         self._explainer = Explainer(project, self._definitions, self._receivers, self._occurrences, git)
         self._seconds: dict[str, float] = {}
 
@@ -105,8 +100,10 @@ class Scanner:
         sightings = [*by_checker.sightings, *by_imports, *by_tests]
         groups, aside = self._told_apart(grouped(sightings, self._definitions))
         with self._step("ranking candidates", len(groups)):
-            known = {_place_of(site.reference) for group in groups for site in group.sites}
-            causes = [self._cause(group, suite, known, closely=index < _CLOSELY) for index, group in enumerate(groups)]
+            causes = [self._cause(group, suite, closely=index < _CLOSELY) for index, group in enumerate(groups)]
+        with self._step("listing what nobody can prove"):
+            known = {(site.reference.path, site.reference.name.start) for group in groups for site in group.sites}
+            causes = self._unproven.listed(causes, known)
         with self._step("counting mentions"):
             names = {cause.parameter or cause.attribute for cause in causes}
             mentions = counted(self.project.root, self.project.sources, names)
@@ -163,12 +160,9 @@ class Scanner:
         """Whether one of two owners is the other or inherits from it."""
         return one in self._definitions.mro(other) or other in self._definitions.mro(one)
 
-    def _cause(self, group: Group, suite: SuiteResult | None, known: Collection[Place], *, closely: bool) -> RootCause:
+    def _cause(self, group: Group, suite: SuiteResult | None, *, closely: bool) -> RootCause:
         self._progress.advance()
-        cause = self._explainer.cause(group, suite, with_past=closely)
-        if not closely and cause.ranking.decision is Decision.NONE:
-            return cause
-        return replace(cause, unproven=self._unproven(group, known))
+        return self._explainer.cause(group, suite, with_past=closely)
 
     @contextmanager
     def _step(self, name: str, total: int | None = None) -> Iterator[None]:
@@ -202,16 +196,16 @@ class Scanner:
         return causes, aside
 
     def _placed(self, groups: Sequence[tuple[Group, Refusal | None]]) -> Iterator[tuple[Group, Refusal | None]]:
-        """The groups with what stands around their sites; in order of files, so that each is parsed once."""
-        work = [
-            (site.reference.path, number, index)
-            for number, (group, _) in enumerate(groups)
-            if group.kind.is_attribute
-            for index, site in enumerate(group.sites)
-        ]
+        """The groups with what stands around their sites; file by file, so that each is parsed once."""
+        by_file: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+        for number, (group, _) in enumerate(groups):
+            for index, site in enumerate(group.sites if group.kind.is_attribute else ()):
+                by_file[site.reference.path].append((number, index))
         sites = [list(group.sites) for group, _ in groups]
-        for _, number, index in sorted(work):
-            sites[number][index] = self._sighter.placed(sites[number][index])
+        for path, work in by_file.items():
+            placed = self._sighter.placed(path, [sites[number][index] for number, index in work])
+            for (number, index), site in zip(work, placed, strict=True):
+                sites[number][index] = site
         for (group, why), own in zip(groups, sites, strict=True):
             yield replace(group, sites=tuple(own)), why
 
@@ -233,8 +227,10 @@ class Scanner:
 
     def _writer(self, group: Group) -> Reference | None:
         """A place that sets the attribute on the owner, or on something that nobody can tell."""
-        for syntax in self._parsed(self._occurrences.writing(group.attribute)):
-            for writer in syntax.writers((group.attribute,)):
+        name = group.attribute
+        files = ((path, self._occurrences.writes(path, name)) for path in self._occurrences.writing(name))
+        for syntax in self._around(files):
+            for writer in syntax.writers((name,)):
                 if writer.receiver is None:
                     continue
                 receiver = self._receivers.of(syntax.source, writer.receiver)
@@ -242,37 +238,12 @@ class Scanner:
                     return writer
         return None
 
-    def _unproven(self, group: Group, known: Collection[Place]) -> tuple[Reference, ...]:
-        """Places that name the attribute of something that nobody can tell."""
-        if not group.kind.is_attribute:
-            return ()
-        unproven: list[Reference] = []
-        asked = 0
-        for syntax in self._parsed(self._occurrences.reading(group.attribute)):
-            for reference in syntax.references((group.attribute,)):
-                if (
-                    _place_of(reference) in known
-                    or reference.receiver is None
-                    or reference.use in (Use.STRING, Use.IMPORT)
-                ):
-                    continue
-                asked += 1
-                if asked > _MAX_ASKED:
-                    return tuple(unproven)
-                if not self._receivers.of(syntax.source, reference.receiver).owners:
-                    unproven.append(reference)
-        return tuple(unproven)
-
-    def _parsed(self, paths: Iterable[str]) -> Iterator[Syntax]:
-        for path in paths:
+    def _around(self, files: Iterable[tuple[str, Sequence[int]]]) -> Iterator[Syntax]:
+        for path, offsets in files:
             try:
-                yield self._files.syntax(path)
+                yield self._files.around(path, offsets)
             except (UnreadableSource, UnparsableSource):
                 continue  # listed among the blind files already
-
-
-def _place_of(reference: Reference) -> Place:
-    return reference.path, reference.name.start
 
 
 @contextmanager

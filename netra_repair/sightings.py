@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter
@@ -13,17 +13,19 @@ from netra_repair.definitions import Definitions
 from netra_repair.diagnostics import Blind, CauseKind, Diagnostic
 from netra_repair.failures import CaseResult, Raised, SuiteResult
 from netra_repair.files import Files
-from netra_repair.owners import Access, Owner
+from netra_repair.owners import Access, Member, Owner
 from netra_repair.plan import RefusedSite
 from netra_repair.receivers import ImportReceivers, Receiver, Receivers
 from netra_repair.references import Guard, Reference, Star, Use
 from netra_repair.refusals import Reason, Refusal
-from netra_repair.source import Source, Span, UnreadableSource
-from netra_repair.syntax import UnparsableSource
+from netra_repair.source import Position, Source, Span, UnreadableSource
+from netra_repair.syntax import Syntax, UnparsableSource
 from netra_repair.triage import Triage
 
 # Their receivers are names of modules and texts: what a file imports tells, not a type.
 _BY_IMPORTS = (Use.IMPORT, Use.STRING)
+
+_MOVED = Refusal(Reason.NOT_PROVEN, "no attribute of the name stands there")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +117,12 @@ class Sighter:
             except UnreadableSource as error:
                 blind.append(Blind(path, error.reason))
                 continue
-            for diagnostic in found:
+            in_file = list(found)
+            calls = [self._callee(each) for each in in_file]
+            starts = [each.start for each, callee in zip(in_file, calls, strict=True) if callee is not None]
+            for diagnostic, callee in zip(in_file, calls, strict=True):
                 try:
-                    seen = self._of_diagnostic(diagnostic, source)
+                    seen = self._of_diagnostic(diagnostic, source, callee, starts)
                 except ValueError:
                     continue  # the file was written meanwhile
                 if isinstance(seen, Sighting):
@@ -126,25 +131,27 @@ class Sighter:
                     aside.append(seen)
         return Sighted(_without_followers(sightings), tuple(aside), tuple(blind))
 
-    def placed(self, site: Site) -> Site:
-        """A site with what stands around it.
+    def placed(self, path: str, sites: Sequence[Site]) -> list[Site]:
+        """Finds out what stands around the sites of one file.
 
         Args:
-            site: perhaps with a bare reference.
+            path: the file.
+            sites: perhaps with bare references.
 
         Returns:
-            The same with the reference that the syntax tree shows, and with the refusal that follows from it.
+            Each with the reference that the syntax tree shows, and with the refusal that follows from it.
         """
-        bare = site.reference
         try:
-            reference = self._files.syntax(bare.path).ending_at(bare.name.end)
+            syntax = self._files.around(path, [site.reference.name.start for site in sites])
         except UnparsableSource as error:
-            return replace(site, refusal=Refusal(Reason.SYNTAX_ERROR, f"the file {error.reason}"))
+            refusal = Refusal(Reason.SYNTAX_ERROR, f"the file {error.reason}")
         except UnreadableSource as error:
-            return replace(site, refusal=Refusal(Reason.UNREADABLE, f"the file {error.reason}"))
-        if reference is None or reference.attribute != bare.attribute:
-            return replace(site, refusal=Refusal(Reason.NOT_PROVEN, "no attribute of the name stands there"))
-        return replace(site, reference=reference, refusal=_guarded(reference))
+            refusal = Refusal(Reason.UNREADABLE, f"the file {error.reason}")
+        except ValueError:
+            refusal = _MOVED
+        else:
+            return [_placed(site, syntax) for site in sites]
+        return [replace(site, refusal=refusal) for site in sites]
 
     def of_blind(self, paths: Iterable[str], known: Iterable[Sighting]) -> tuple[Sighting, ...]:
         """Looks for what others lack in files that the checker could not read.
@@ -191,16 +198,25 @@ class Sighter:
         """
         return tuple(sighting for case in suite.cases.values() for sighting in self._of_case(case))
 
-    def _of_diagnostic(self, diagnostic: Diagnostic, source: Source) -> Sighting | RefusedSite | None:
+    def _callee(self, diagnostic: Diagnostic) -> Member | None:
+        """What a finding about a call says is called, when that is the project's."""
+        if diagnostic.kind.is_attribute or diagnostic.callee is None:
+            return None
+        member = self._definitions.callable_named(diagnostic.callee)
+        return member if member is not None and member.owner.is_inside else None
+
+    def _of_diagnostic(
+        self, diagnostic: Diagnostic, source: Source, member: Member | None, calls: Sequence[Position]
+    ) -> Sighting | RefusedSite | None:
         span = Span(source.offset(diagnostic.start), source.offset(diagnostic.end))
         if diagnostic.kind.is_attribute:
             return self._of_attribute(diagnostic, source, span)
-        if diagnostic.callee is None:
+        if member is None:
             return None
-        member = self._definitions.callable_named(diagnostic.callee)
-        if member is None or not member.owner.is_inside:
+        try:
+            reference = self._files.around(source.path, map(source.offset, calls)).call_covering(span)
+        except UnparsableSource:
             return None
-        reference = self._call(source.path, span)
         if reference is None:
             return None
         member = self._receivers.callee(source, reference.expression) or member
@@ -264,12 +280,6 @@ class Sighter:
             return _union(attribute, f"only {lacking[0][0].name} lacks it")
         return _union(attribute, "it may be one of several classes, and none has it")
 
-    def _call(self, path: str, span: Span) -> Reference | None:
-        try:
-            return self._files.syntax(path).call_covering(span)
-        except UnparsableSource:
-            return None
-
     def _of_case(self, case: CaseResult) -> Iterator[Sighting]:
         if not case.broken:
             return
@@ -294,7 +304,8 @@ class Sighter:
         if raised.start is None or raised.end is None or raised.callee is None:
             return None
         source = self._files.source(raised.path)
-        reference = self._call(raised.path, Span(source.offset(raised.start), source.offset(raised.end)))
+        span = Span(source.offset(raised.start), source.offset(raised.end))
+        reference = self._files.around(raised.path, [span.start]).call_covering(span)
         if reference is None:
             return None
         member = self._receivers.callee(source, reference.expression) or self._classes.method_named(raised.callee)
@@ -320,6 +331,17 @@ class Sighter:
         lines = range(raised.line, last + 1)
         near = [found for found in syntax.references((raised.name,)) if found.position.line in lines]
         return near[0] if len(near) == 1 else None
+
+
+def _placed(site: Site, syntax: Syntax) -> Site:
+    bare = site.reference
+    try:
+        reference = syntax.ending_at(bare.name.end)
+    except UnparsableSource as error:
+        return replace(site, refusal=Refusal(Reason.SYNTAX_ERROR, f"the file {error.reason}"))
+    if reference is None or reference.attribute != bare.attribute:
+        return replace(site, refusal=_MOVED)
+    return replace(site, reference=reference, refusal=_guarded(reference))
 
 
 def _guarded(reference: Reference) -> Refusal | None:

@@ -145,13 +145,13 @@ class Source:
     def position(self, offset: int) -> Position:
         """The position of a byte offset; ValueError where it is not between two characters of the file."""
         index = self.index_of_offset(offset)
-        line = bisect_right(self._lines, index)
-        return Position(line, index - self._lines[line - 1] + 1)
+        line = bisect_right(self.line_starts, index)
+        return Position(line, index - self.line_starts[line - 1] + 1)
 
     def utf16(self, offset: int) -> tuple[int, int]:
         """Line and character, both from 0, in UTF-16 units: what the language server protocol counts in."""
         at = self.position(offset)
-        start = self._lines[at.line - 1]
+        start = self.line_starts[at.line - 1]
         return at.line - 1, len(self.text[start : start + at.column - 1].encode("utf-16-le", "surrogatepass")) // 2
 
     def offset_of_utf8(self, line: int, column: int) -> int:
@@ -160,7 +160,7 @@ class Source:
         ValueError where the file has no such line, or the column is not between two characters of it.
         """
         start = self._index(line, 0)
-        until = self._lines[line] if line < len(self._lines) else len(self.text)
+        until = self.line_starts[line] if line < len(self.line_starts) else len(self.text)
         encoded = self.text[start:until].encode("utf-8", "surrogatepass")
         if not 0 <= column <= len(encoded):
             raise ValueError(f"{self.path}:{line} has {len(encoded)} bytes, not {column}")
@@ -185,10 +185,10 @@ class Source:
         return block * _BLOCK + len(self.data[self._blocks[block] : offset].decode(self.encoding))
 
     def _index(self, line: int, column: int) -> int:
-        if not 1 <= line <= len(self._lines):
-            raise ValueError(f"{self.path} has {len(self._lines)} lines, not {line}")
-        start = self._lines[line - 1]
-        until = self._lines[line] if line < len(self._lines) else len(self.text)
+        if not 1 <= line <= len(self.line_starts):
+            raise ValueError(f"{self.path} has {len(self.line_starts)} lines, not {line}")
+        start = self.line_starts[line - 1]
+        until = self.line_starts[line] if line < len(self.line_starts) else len(self.text)
         if not start <= start + column <= until:
             raise ValueError(f"{self.path}:{line} has no column {column + 1}")
         return start + column
@@ -223,6 +223,6 @@ class Source:
         return list(accumulate(sizes, initial=self._bom))
 
     @cached_property
-    def _lines(self) -> list[int]:
+    def line_starts(self) -> list[int]:
         """Where each line starts, in characters."""
         return [0, *(newline.end() for newline in _NEWLINE.finditer(self.text))]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import libcst as cst
 
+from netra_repair.excerpts import Excerpts
 from netra_repair.layout import Layout, UnparsableSource
 from netra_repair.source import Source, Span
 
@@ -24,19 +25,22 @@ class Surroundings:
         self._layout = layout
 
     @classmethod
-    def of(cls, source: Source) -> Surroundings | None:
+    def of(cls, source: Source, place: int | None = None) -> Surroundings | None:
         """Parses a file.
 
         Args:
             source: the file.
+            place: the offset of the only place that is asked about; None for the whole file.
 
         Returns:
             Its surroundings; None when it does not parse.
         """
+        excerpts = Excerpts.of(source) if place is not None else None
+        left_out = excerpts.left_out([source.index_of_offset(place or 0)]) if excerpts is not None else ()
         try:
-            return cls(Layout(source))
+            return cls(Layout(source, left_out))
         except UnparsableSource:
-            return None
+            return cls.of(source) if left_out else None
 
     def bounds_of_statement(self, name: str, line: int) -> tuple[Span, ...]:
         """What a type variable is limited to that is made by `T = TypeVar("T", …)`.

@@ -8,6 +8,7 @@ from functools import cached_property
 import libcst as cst
 
 from netra_repair.calls import arguments
+from netra_repair.excerpts import Stretch
 from netra_repair.guards import Guards
 from netra_repair.imported_names import ImportedNames
 from netra_repair.layout import Layout, Place, UnparsableSource
@@ -29,19 +30,22 @@ class Syntax:
     Args:
         source: the file.
         module: its own dotted name, which relative imports need; "" when that is not known.
+        left_out: stretches of whole lines of which nothing is asked.
     """
 
-    def __init__(self, source: Source, module: str = "") -> None:
+    def __init__(self, source: Source, module: str = "", left_out: Sequence[Stretch] = ()) -> None:
         self.source = source
         self._module = module
+        self._left_out = left_out
 
     @classmethod
-    def parse(cls, source: Source, module: str = "") -> Syntax:
+    def parse(cls, source: Source, module: str = "", left_out: Sequence[Stretch] = ()) -> Syntax:
         """Parses a file at once.
 
         Args:
             source: the file.
             module: its own dotted name; "" when that is not known.
+            left_out: stretches of whole lines of which nothing is asked; see `Excerpts`.
 
         Returns:
             The syntax.
@@ -49,7 +53,7 @@ class Syntax:
         Raises:
             UnparsableSource: when it is not Python, or not so that every position is certain.
         """
-        syntax = cls(source, module)
+        syntax = cls(source, module, left_out)
         _ = syntax._layout
         return syntax
 
@@ -203,7 +207,7 @@ class Syntax:
 
     @cached_property
     def _layout(self) -> Layout:
-        return Layout(self.source)
+        return Layout(self.source, self._left_out)
 
     @cached_property
     def _namings(self) -> Namings:

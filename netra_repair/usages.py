@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from netra_repair.line_nodes import lines_of, nodes_on, span_of
 from netra_repair.outline_reader import parsed
 from netra_repair.source import Position, Source, Span, UnreadableSource
 
@@ -44,8 +45,8 @@ class Usage:
     Attributes:
         mentions: how often it stands behind a dot, or alone where that was asked for, in all files and on all
             receivers; its own definition does not count.
-        calls: a sample of the calls in other files than the owner's, in order of path and position, without those
-            whose receiver is known to be something else.
+        calls: a sample of the calls in other files than the owner's that pass the keywords which were asked for, in
+            order of path and position, without those whose receiver is known to be something else.
     """
 
     mentions: int
@@ -56,6 +57,7 @@ def usages(
     root: Path,
     paths: Iterable[str],
     names: Collection[str],
+    keywords: Collection[frozenset[str]],
     *,
     apart_from: Collection[str] = (),
     alone: bool = False,
@@ -68,6 +70,7 @@ def usages(
         root: the project's root.
         paths: its Python files, relative to the root.
         names: the candidates.
+        keywords: only calls that pass just one of these sets by name are looked at; of none, no file is parsed.
         apart_from: files whose calls prove nothing: where the candidates are defined and call each other.
         alone: whether a name that stands without a receiver counts too, as a function that was imported.
         prove: asks for the type of a receiver; None to take every call for what it looks like.
@@ -82,19 +85,25 @@ def usages(
     mentions = dict.fromkeys(names, 0)
     calling: dict[str, dict[str, int]] = {name: {} for name in names}
     words = [name.encode() for name in names]
+    passing = [[re.compile(rb"\b%b\s*=" % word.encode()) for word in each] for each in keywords]
     for path in sorted(paths):
-        for name, is_call in _mentioned(root / path, words, pattern):
+        data = _read(root / path)
+        if not any(word in data for word in words):
+            continue
+        tells = path not in apart_from and any(all(word.search(data) for word in each) for each in passing)
+        for found in pattern.finditer(data):
+            name = found[1].decode()
             mentions[name] += 1
-            if is_call and path not in apart_from:
+            if tells and found[2] is not None:
                 calling[name][path] = calling[name].get(path, 0) + 1
     share = max(limit // len(names), 1)
     chosen = sorted({path for files in calling.values() for path in _spread(files, share)})
-    found: dict[str, list[UsedCall]] = {name: [] for name in names}
+    calls: dict[str, list[UsedCall]] = {name: [] for name in names}
     for path in chosen:
         wanted = frozenset(name for name in names if path in calling[name])
-        for name, call in _calls(root, path, wanted, pattern, prove, alone=alone):
-            found[name].append(call)
-    return {name: Usage(mentions[name], tuple(found[name])) for name in names}
+        for name, call in _calls(root, path, wanted, keywords, pattern, prove, alone=alone):
+            calls[name].append(call)
+    return {name: Usage(mentions[name], tuple(calls[name])) for name in names}
 
 
 def _pattern(names: Iterable[str], *, alone: bool) -> re.Pattern[bytes]:
@@ -104,15 +113,11 @@ def _pattern(names: Iterable[str], *, alone: bool) -> re.Pattern[bytes]:
     return re.compile(before + rb"(" + words + rb")\b(?=([ \t]*\()?)")
 
 
-def _mentioned(file: Path, words: Sequence[bytes], pattern: re.Pattern[bytes]) -> Iterator[tuple[str, bool]]:
+def _read(file: Path) -> bytes:
     try:
-        data = file.read_bytes()
+        return file.read_bytes()
     except OSError:
-        return
-    if not any(word in data for word in words):
-        return
-    for found in pattern.finditer(data):
-        yield found[1].decode(), found[2] is not None
+        return b""
 
 
 def _spread(files: Mapping[str, int], share: int) -> list[str]:
@@ -123,35 +128,31 @@ def _spread(files: Mapping[str, int], share: int) -> list[str]:
 
 
 def _calls(
-    root: Path, path: str, names: frozenset[str], pattern: re.Pattern[bytes], prove: Prove | None, *, alone: bool
+    root: Path,
+    path: str,
+    names: frozenset[str],
+    keywords: Collection[frozenset[str]],
+    pattern: re.Pattern[bytes],
+    prove: Prove | None,
+    *,
+    alone: bool,
 ) -> Iterator[tuple[str, UsedCall]]:
     try:
         source = Source.read(root, path)
         tree = parsed(source.text)
     except (UnreadableSource, SyntaxError, ValueError, RecursionError, MemoryError):
         return
-    lines = sorted({source.data.count(b"\n", 0, found.start()) + 1 for found in pattern.finditer(source.data)})
-    made = [(name, call) for call in _nodes(tree, lines) if (name := _called(call, alone=alone)) in names]
+    lines = lines_of(source.data, pattern)
+    calls = (node for node in nodes_on(tree, lines) if isinstance(node, ast.Call) and _passed(node) in keywords)
+    made = [(name, call) for call in calls if (name := _called(call, alone=alone)) in names]
     for name, call in sorted(made, key=lambda each: (each[1].lineno, each[1].col_offset)):
         proven = _proven(source, call, prove)
         if proven is not False:
             yield name, _used(source, call, proven is True)
 
 
-def _nodes(tree: ast.AST, lines: Sequence[int]) -> Iterator[ast.Call]:
-    """The calls on some lines; what lies wholly beside them is not walked."""
-    waiting: list[ast.AST] = [tree]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.Call):
-            yield node
-        for child in ast.iter_child_nodes(node):
-            first, last = getattr(child, "lineno", None), getattr(child, "end_lineno", None)
-            # Positions inside f-strings are not to be trusted before Python 3.12.
-            if not isinstance(child, ast.JoinedStr) and (
-                first is None or last is None or any(first <= line <= last for line in lines)
-            ):
-                waiting.append(child)
+def _passed(call: ast.Call) -> frozenset[str]:
+    return frozenset(keyword.arg for keyword in call.keywords if keyword.arg is not None)
 
 
 def _called(call: ast.Call, *, alone: bool) -> str:
@@ -166,12 +167,7 @@ def _called(call: ast.Call, *, alone: bool) -> str:
 def _proven(source: Source, call: ast.Call, prove: Prove | None) -> bool | None:
     if prove is None or not isinstance(call.func, ast.Attribute):
         return None
-    receiver = call.func.value
-    if receiver.end_lineno is None or receiver.end_col_offset is None:
-        return None
-    start = source.offset_of_utf8(receiver.lineno, receiver.col_offset)
-    end = source.offset_of_utf8(receiver.end_lineno, receiver.end_col_offset)
-    return prove(source, Span(start, end))
+    return prove(source, span_of(source, call.func.value))
 
 
 def _used(source: Source, call: ast.Call, proven: bool) -> UsedCall:
@@ -183,7 +179,7 @@ def _used(source: Source, call: ast.Call, proven: bool) -> UsedCall:
         source.path,
         source.position(source.offset_of_utf8(call.lineno, call.col_offset)),
         receiver,
-        frozenset(keyword.arg for keyword in call.keywords if keyword.arg is not None),
+        _passed(call),
         len(call.args),
         proven,
     )
