@@ -11,6 +11,7 @@ from netra_repair.candidates import Decision
 from netra_repair.causes import Proof, RootCause
 from netra_repair.checkers import Checker, Pyrefly
 from netra_repair.class_statements import ClassStatements
+from netra_repair.computed_writers import ComputedWriters
 from netra_repair.definitions import Definitions
 from netra_repair.explaining import Explainer
 from netra_repair.failures import SuiteResult
@@ -76,6 +77,7 @@ class Scanner:
         self._triage = Triage(self._definitions, classes)
         self._sighter = Sighter(self._files, self._receivers, self._imports, self._definitions, classes, self._triage)
         self._occurrences = Occurrences(project)
+        self._computed_writers = ComputedWriters(project, self._definitions, self._receivers)
         self._explainer = Explainer(project, self._definitions, self._receivers, self._occurrences, git)
         self._seconds: dict[str, float] = {}
 
@@ -135,6 +137,7 @@ class Scanner:
         """
         self._files.forget(paths)
         self._occurrences.forget(paths)
+        self._computed_writers.forget()
         self._server.changed(paths)
 
     def plan(self, cause: RootCause, replacement: str) -> Plan:
@@ -226,10 +229,14 @@ class Scanner:
         if refusal is not None:
             return refusal
         writer = self._writer(group)
-        if writer is None:
-            return None
-        place = f"{writer.path}:{writer.position.line}"
-        return Refusal(Reason.DYNAMIC_OWNER, f"`{group.attribute}` is set at run time, at {place}")
+        if writer is not None:
+            place = f"{writer.path}:{writer.position.line}"
+            return Refusal(Reason.DYNAMIC_OWNER, f"`{group.attribute}` is set at run time, at {place}")
+        for owner in owners:
+            computed = self._computed_writers.on(owner, access, group.attribute)
+            if computed is not None:
+                return Refusal(Reason.DYNAMIC_OWNER, f"{computed} sets attributes of computed names on {owner.name}")
+        return None
 
     def _writer(self, group: Group) -> Reference | None:
         """A place that sets the attribute on the owner, or on something that nobody can tell."""
