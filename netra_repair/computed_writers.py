@@ -19,9 +19,9 @@ from netra_repair.owners import Access, Owner
 from netra_repair.project import Project
 from netra_repair.receivers import Receivers
 from netra_repair.source import Source, Span, UnreadableSource
+from netra_repair.spellings import Around, last_name, walked
 
 _MAYBE = re.compile(rb"\bsetattr\s*\(|\b__setattr__\b|\b__dict__\b|\bvars\s*\(")
-_ANY = ".*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,16 +129,17 @@ class ComputedWriters:
             if _MAYBE.search(_read(self._project, path)) is None:
                 continue
             source, nodes = _nodes(self._project, path)
-            for node, given in nodes:
-                for target, key in _written(node):
-                    function = given.get(target.id, None) if isinstance(target, ast.Name) else None
+            for node, around in nodes:
+                for target, key, value in _written(node):
+                    function = around.given.get(target.id) if isinstance(target, ast.Name) else None
+                    spelling = around.spelling(key, value)
                     if function:
-                        helpers[function].add(_spelling(key))
+                        helpers[function].add(spelling)
                     if function != "":
-                        writers.append(_Writer(path, target.lineno, _spelling(key), _span(source, target)))
+                        writers.append(_Writer(path, target.lineno, spelling, _span(source, target)))
                 if isinstance(node, ast.Call):
-                    handed = {given.get(each.id, "") for each in _arguments(node) if isinstance(each, ast.Name)}
-                    calls += [(function, _last_name(node.func)) for function in handed if function]
+                    handed = {around.given.get(each.id, "") for each in _arguments(node) if isinstance(each, ast.Name)}
+                    calls += [(function, last_name(node.func)) for function in handed if function]
         changed = True
         while changed:
             known = {function: helpers[called] - helpers[function] for function, called in calls if called in helpers}
@@ -155,10 +156,10 @@ def _through(project: Project, path: str, helpers: Mapping[str, tuple[str, ...]]
         if isinstance(node, ast.ClassDef):
             for decorator in node.decorator_list:
                 called = decorator.func if isinstance(decorator, ast.Call) else decorator
-                for spelling in helpers.get(_last_name(called), ()):
+                for spelling in helpers.get(last_name(called), ()):
                     yield _Writer(path, decorator.lineno, spelling, node.lineno)
         if isinstance(node, ast.Call):
-            for spelling in helpers.get(_last_name(node.func), ()):
+            for spelling in helpers.get(last_name(node.func), ()):
                 for argument in _arguments(node):
                     if isinstance(argument, ast.Attribute | ast.Name):
                         yield _Writer(path, node.lineno, spelling, _span(source, argument))
@@ -176,48 +177,30 @@ def _read(project: Project, path: str) -> bytes:
         return b""
 
 
-def _nodes(project: Project, path: str) -> tuple[Source, Iterator[tuple[ast.AST, dict[str, str]]]]:
-    """A file's nodes, none when it cannot be read; each with the parameters around it, and whose they are."""
+def _nodes(project: Project, path: str) -> tuple[Source, Iterator[tuple[ast.AST, Around]]]:
+    """A file's nodes, none when it cannot be read; each with what names mean there."""
     try:
         source = Source.read(project.root, path)
-        return source, _walked(parsed(source.text))
+        return source, walked(parsed(source.text))
     except (UnreadableSource, SyntaxError, ValueError, RecursionError, MemoryError):
         return Source(path, b"", "utf-8", ""), iter(())
 
 
-def _walked(tree: ast.AST) -> Iterator[tuple[ast.AST, dict[str, str]]]:
-    waiting: list[tuple[ast.AST, dict[str, str], str]] = [(tree, {}, "")]
-    while waiting:
-        node, given, class_ = waiting.pop()
-        yield node, given
-        inner = ""
-        if isinstance(node, ast.ClassDef):
-            inner = node.name
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            arguments = node.args
-            named = [each.arg for each in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]]
-            function = class_ if class_ and node.name == "__init__" else node.name
-            given = given | dict.fromkeys(named, function)
-            if class_ and named and not any(_last_name(each) == "staticmethod" for each in node.decorator_list):
-                given |= {named[0]: ""}  # the class itself, or an instance of it
-        elif isinstance(node, ast.If | ast.Try):
-            inner = class_
-        waiting += [(child, given, inner) for child in ast.iter_child_nodes(node)]
-
-
-def _written(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr | None]]:
-    """What a node sets an attribute on, and the expression of the attribute's name; None for any names."""
+def _written(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr | None, ast.expr | None]]:
+    """What a node sets an attribute on, the expression of the attribute's name, None for any, and that of its value."""
     match node:
         case ast.Call(func=ast.Name(id="setattr") | ast.Attribute(value=ast.Name(id="builtins"), attr="setattr")):
             if len(node.args) == 3 and not isinstance(node.args[1], ast.Constant):
-                yield node.args[0], node.args[1]
-        case ast.Call(func=ast.Attribute(attr="__setattr__"), args=[target, key, _]):
+                yield node.args[0], node.args[1], node.args[2]
+        case ast.Call(func=ast.Attribute(attr="__setattr__"), args=[target, key, value]):
             if not isinstance(key, ast.Constant):
-                yield target, key
+                yield target, key, value
         case ast.Subscript(value=held, slice=key, ctx=ast.Store()):
-            yield from ((target, key) for target in _with_attributes(held))
-        case ast.Call(func=ast.Attribute(value=held, attr="update" | "setdefault")):
-            yield from ((target, None) for target in _with_attributes(held))
+            yield from ((target, key, None) for target in _with_attributes(held))
+        case ast.Call(func=ast.Attribute(value=held, attr="update" | "setdefault"), args=args, keywords=keywords):
+            names = [] if args else [ast.Constant(keyword.arg) for keyword in keywords if keyword.arg is not None]
+            keys = names if names and len(names) == len(keywords) else [None]
+            yield from ((target, key, None) for target in _with_attributes(held) for key in keys)
 
 
 def _with_attributes(held: ast.expr) -> Iterator[ast.expr]:
@@ -227,27 +210,8 @@ def _with_attributes(held: ast.expr) -> Iterator[ast.expr]:
             yield target
 
 
-def _spelling(key: ast.expr | None) -> str:
-    """A regular expression of what a name can be."""
-    match key:
-        case ast.Constant(value=str(text)):
-            return re.escape(text)
-        case ast.JoinedStr(values=parts):
-            return "".join(map(_spelling, parts))
-        case ast.BinOp(left=left, op=ast.Add(), right=right):
-            return _spelling(left) + _spelling(right)
-    return _ANY
-
-
 def _arguments(call: ast.Call) -> list[ast.expr]:
     return [*call.args, *(keyword.value for keyword in call.keywords)]
-
-
-def _last_name(expression: ast.expr) -> str:
-    match expression:
-        case ast.Name(id=name) | ast.Attribute(attr=name):
-            return name
-    return ""
 
 
 def _span(source: Source, node: ast.expr) -> Span:

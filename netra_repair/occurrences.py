@@ -43,6 +43,13 @@ class Occurrences:
         self._bring_up_to_date()
         return sorted(self._written.get(name, ()))
 
+    def defining(self, name: str) -> bool:
+        """Whether the text of a file may give a class or module something of the name."""
+        self._bring_up_to_date()
+        word = re.escape(name.encode())
+        made = re.compile(rb"\b(?:def|class)[ \t]+" + word + rb"\b|^[ \t]*" + word + rb"[ \t]*[:=](?!=)", re.MULTILINE)
+        return name in self._written or any(made.search(self._text(path)) for path in self._project.sources)
+
     def forget(self, paths: Iterable[str]) -> None:
         """Reads files again before the next answer.
 
@@ -53,10 +60,7 @@ class Occurrences:
 
     def _bring_up_to_date(self) -> None:
         for path in self._stale:
-            try:
-                data = (self._project.root / path).read_bytes()
-            except OSError:
-                continue
+            data = self._text(path)
             for name in set(_READ.findall(data)):
                 self._read.setdefault(name.decode("utf-8", "replace"), set()).add(path)
             for attribute, quoted in set(_WRITTEN.findall(data)):
@@ -65,3 +69,9 @@ class Occurrences:
             for name in set(quoted_names):
                 self._written.setdefault(name.decode("utf-8", "replace"), set()).add(path)
         self._stale.clear()
+
+    def _text(self, path: str) -> bytes:
+        try:
+            return (self._project.root / path).read_bytes()
+        except OSError:
+            return b""

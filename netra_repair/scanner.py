@@ -46,6 +46,9 @@ _CLOSELY = 50
 # What the code means by it: places that are no findings.
 _MEANT = (Reason.GUARDED, Reason.ABSENCE_TEST, Reason.UNREACHABLE)
 
+# What untyped code is often given.
+_BUILT_IN = (str, bytes, int, float, list, tuple, dict, set)
+
 # File, and offset of the name.
 Place = tuple[str, int]
 
@@ -108,7 +111,12 @@ class Scanner:
         groups, aside = self._told_apart(grouped(sightings, self._definitions))
         with self._step("ranking candidates", len(groups)):
             known = {_place_of(site.reference) for group in groups for site in group.sites}
-            causes = [self._cause(group, suite, known, closely=index < _CLOSELY) for index, group in enumerate(groups)]
+            causes = [
+                cause
+                for index, group in enumerate(groups)
+                for cause in self._causes(group, suite, known, closely=index < _CLOSELY)
+            ]
+            causes.sort(key=lambda cause: -len(cause.sites))
         with self._step("counting mentions"):
             names = {cause.parameter or cause.attribute for cause in causes}
             mentions = counted(self.project.root, self.project.sources, names)
@@ -162,16 +170,23 @@ class Scanner:
         )
         return planner.build(cause, replacement, lambda site: self._explainer.alternative(cause, site))
 
+    def is_defined(self, attribute: str) -> bool:
+        """Whether anything in the project, or a built-in class, has an attribute of the name."""
+        return self._occurrences.defining(attribute) or any(attribute in dir(each) for each in _BUILT_IN)
+
     def are_related(self, one: Owner, other: Owner) -> bool:
         """Whether one of two owners is the other or inherits from it."""
         return one in self._definitions.mro(other) or other in self._definitions.mro(one)
 
-    def _cause(self, group: Group, suite: SuiteResult | None, known: Collection[Place], *, closely: bool) -> RootCause:
+    def _causes(
+        self, group: Group, suite: SuiteResult | None, known: Collection[Place], *, closely: bool
+    ) -> list[RootCause]:
         self._progress.advance()
-        cause = self._explainer.cause(group, suite, with_past=closely)
-        if not closely and cause.ranking.decision is Decision.NONE:
-            return cause
-        return replace(cause, unproven=self._unproven(group, known))
+        causes = self._explainer.causes(group, suite, with_past=closely)
+        if not closely and all(cause.ranking.decision is Decision.NONE for cause in causes):
+            return causes
+        unproven = self._unproven(group, known)
+        return [replace(cause, unproven=unproven) for cause in causes]
 
     @contextmanager
     def _step(self, name: str, total: int | None = None) -> Iterator[None]:

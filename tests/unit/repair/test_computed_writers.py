@@ -31,6 +31,11 @@ class Thing: ...
 class Held: ...
 class Quiet: ...
 class Asked: ...
+class Named: ...
+class Tabled: ...
+class Keyed: ...
+class Told: ...
+class Grown: ...
 """,
     "app/helper.py": """\
 def add(kind, names):
@@ -60,9 +65,13 @@ class Keeper:
 import app.kinds
 import app.names
 from app.helper import Keeper, add, add_all, onto
-from app.kinds import Base, Given, GivenOn, Held, Listed, Looped, Onto, Prefixed, Quiet, Thing, Typed
+from app.kinds import Grown, Keyed, Tabled, Told
+from app.kinds import Base, Given, GivenOn, Held, Listed, Looped, Named, Onto, Prefixed, Quiet, Thing, Typed
 
-NAMES = ["one"]
+NAMES = open("names").read().split()
+TABLE = {"first": 1, "second": 2}
+GROWN = ["one"]
+GROWN.append(NAMES[0])
 
 
 def install():
@@ -96,11 +105,28 @@ def fill(thing: Thing, values):
     thing.__dict__.update(values)
 
 
+def name(named: Named):
+    vars(named).update(first=1, second=2)
+
+
 def keep(held: Held):
     vars(held)["kept"] = 1
     return Keeper(held, {})
 
 
+def put(tabled: type[Tabled], names):
+    for name in names:
+        setattr(tabled, name, TABLE[name])
+
+
+for name in TABLE:
+    setattr(Keyed, "the_" + name, 1)
+for name, value in TABLE.items():
+    setattr(Keyed, f"a_{name}", value)
+for name in ("first", "second"):
+    setattr(Told, name, 1)
+for name in GROWN:
+    setattr(Grown, name, 1)
 print(Quiet, getattr(Quiet, NAMES[0], None))
 setattr(Quiet, "known", 1)
 """,
@@ -140,6 +166,12 @@ def line(text: str) -> str:
         ("app.kinds.Below", "gone", Access.CLASS, "setattr(Base"),
         ("app.late.Decorated", "gone", Access.CLASS, "@add_all"),
         ("app.kinds.Thing", "gone", Access.INSTANCE, "thing.__dict__"),
+        ("app.kinds.Named", "second", Access.INSTANCE, "vars(named)"),
+        ("app.kinds.Tabled", "second", Access.CLASS, "setattr(tabled"),
+        ("app.kinds.Keyed", "the_second", Access.CLASS, 'setattr(Keyed, "the_'),
+        ("app.kinds.Keyed", "a_first", Access.CLASS, 'setattr(Keyed, f"a_'),
+        ("app.kinds.Told", "first", Access.CLASS, "setattr(Told"),
+        ("app.kinds.Grown", "gone", Access.CLASS, "setattr(Grown"),
         ("app.kinds.Held", "kept", Access.INSTANCE, "vars(held)"),
         ("app.kinds.Held", "gone", Access.INSTANCE, "return Keeper(held"),
         ("app.names", "gone", Access.MODULE, "setattr(app.names"),
@@ -163,6 +195,10 @@ def test_a_place_that_may_set_it_is_named(
         ("app.kinds.Prefixed", "gone", Access.CLASS),
         ("app.kinds.Onto", "gone", Access.CLASS),
         ("app.kinds.Thing", "gone", Access.CLASS),
+        ("app.kinds.Named", "gone", Access.INSTANCE),
+        ("app.kinds.Tabled", "gone", Access.CLASS),
+        ("app.kinds.Keyed", "the_gone", Access.CLASS),
+        ("app.kinds.Told", "gone", Access.CLASS),
         ("app.kinds", "gone", Access.MODULE),
     ],
 )
