@@ -7,6 +7,7 @@ from functools import cached_property
 
 import libcst as cst
 
+from netra_repair.awaiting import is_awaited
 from netra_repair.calls import arguments
 from netra_repair.guards import Guards
 from netra_repair.imported_names import ImportedNames
@@ -174,7 +175,7 @@ class Syntax:
             receiver=None if receiver is None else self._layout.span(receiver),
             expression=self._layout.span(naming.expression),
             use=naming.use,
-            awaited=call is not None and isinstance(self._layout.parent(call), cst.Await),
+            awaited=call is not None and is_awaited(self._layout, call),
             arguments=None if call is None else arguments(self._layout, call),
             call=None if call is None else self._layout.span(self._layout.inner(call)),
             guard=guard,
