@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from netra_repair.project import Project
-from netra_repair.source import Source, UnreadableSource
-from netra_repair.syntax import Syntax, UnparsableSource
+from netra_repair.source import Source, UnusableSource
+from netra_repair.syntax import Syntax
 
 # Syntax trees are large (some 10 MB for 1,000 lines), and the sites of a cause are visited file by file.
 _KEPT = 32
@@ -23,7 +23,7 @@ class Files:
 
     def __init__(self, project: Project) -> None:
         self._project = project
-        self._kept: OrderedDict[str, Syntax | UnreadableSource | UnparsableSource] = OrderedDict()
+        self._kept: OrderedDict[str, Syntax | UnusableSource] = OrderedDict()
 
     @property
     def root(self) -> Path:
@@ -62,7 +62,7 @@ class Files:
         if kept is None:
             try:
                 kept = Syntax.parse(Source.read(self._project.root, path), self._project.module_of(path))
-            except (UnreadableSource, UnparsableSource) as error:
+            except UnusableSource as error:
                 kept = error
             self._kept[path] = kept
             if len(self._kept) > _KEPT:

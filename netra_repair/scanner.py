@@ -30,8 +30,8 @@ from netra_repair.receivers import ImportReceivers, TypeServerReceivers
 from netra_repair.references import Reference, Use
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.sightings import Sighter
-from netra_repair.source import UnreadableSource
-from netra_repair.syntax import Syntax, UnparsableSource
+from netra_repair.source import UnusableSource
+from netra_repair.syntax import Syntax
 from netra_repair.triage import Triage
 from netra_repair.type_server import TypeServer
 
@@ -289,7 +289,7 @@ class Scanner:
         for path in paths:
             try:
                 yield self._files.syntax(path)
-            except (UnreadableSource, UnparsableSource):
+            except UnusableSource:
                 continue  # listed among the blind files already
 
 

@@ -11,13 +11,11 @@ from netra_repair.awaiting import is_awaited
 from netra_repair.calls import arguments
 from netra_repair.guards import Guards
 from netra_repair.imported_names import ImportedNames
-from netra_repair.layout import Layout, Place, UnparsableSource
+from netra_repair.layout import Layout, Place
 from netra_repair.namings import Naming, Namings
 from netra_repair.references import Guard, Reference, Use
-from netra_repair.source import Source, Span
+from netra_repair.source import Source, Span, UnparsableSource
 from netra_repair.string_targets import Probe
-
-__all__ = ["Syntax", "UnparsableSource"]
 
 _FORMATTED = (cst.FormattedStringExpression, cst.TemplatedStringExpression)
 

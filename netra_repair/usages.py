@@ -25,7 +25,6 @@ class UsedCall:
         position: of the call.
         receiver: the last name left of the dot, "Ctx" of `ctx.Ctx.made()`; "" for any other expression and none.
         keywords: what is passed by name.
-        positional: how many arguments are passed by position.
         proven: whether the receiver is known to be the owner's; False never stands here, such calls are left out.
     """
 
@@ -33,7 +32,6 @@ class UsedCall:
     position: Position
     receiver: str
     keywords: frozenset[str]
-    positional: int
     proven: bool
 
 
@@ -184,6 +182,5 @@ def _used(source: Source, call: ast.Call, proven: bool) -> UsedCall:
         source.position(source.offset_of_utf8(call.lineno, call.col_offset)),
         receiver,
         frozenset(keyword.arg for keyword in call.keywords if keyword.arg is not None),
-        len(call.args),
         proven,
     )
