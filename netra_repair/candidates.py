@@ -12,7 +12,6 @@ class Clue(StrEnum):
     """A kind of evidence; the values are part of the JSON report."""
 
     FIT = "fit"
-    KIND = "kind"
     KEYWORDS = "keywords"
     NAME = "name"
     USE = "use"

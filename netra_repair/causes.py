@@ -33,6 +33,7 @@ class Site:
         proofs: who says so; empty for a receiver that nobody could tell.
         refusal: why it is never rewritten, whatever the replacement; None when it may be.
         tests: the failing tests that died here.
+        others: further classes of the cause that tests brought here.
     """
 
     reference: Reference
@@ -41,6 +42,7 @@ class Site:
     proofs: tuple[Proof, ...]
     refusal: Refusal | None
     tests: tuple[str, ...] = ()
+    others: tuple[Owner, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from netra_repair.causes import RootCause, Site
 from netra_repair.definitions import Definitions
 from netra_repair.failures import SuiteResult
 from netra_repair.git import Git
-from netra_repair.grouping import Group
+from netra_repair.grouping import Group, part_of
 from netra_repair.history import Past, Verdict
 from netra_repair.occurrences import Occurrences
 from netra_repair.owners import Member, Owner, OwnerKind
@@ -19,6 +19,9 @@ from netra_repair.rank import alternative, plausible, rank, telling_keywords
 from netra_repair.receivers import Receivers
 from netra_repair.source import Source, Span
 from netra_repair.usages import Usage, usages
+
+# How many classes of a group are looked at one by one: more than that share a base that means something.
+_TOLD_APART = 12
 
 _NOT_ASKED = Past(Verdict.UNKNOWN, "not looked up: other causes have more sites")
 
@@ -43,7 +46,7 @@ class Explainer:
         self._occurrences = occurrences
         self._git = git
 
-    def cause(self, group: Group, suite: SuiteResult | None, *, with_past: bool = True) -> RootCause:
+    def causes(self, group: Group, suite: SuiteResult | None, *, with_past: bool = True) -> list[RootCause]:
         """Explains one group.
 
         Args:
@@ -52,8 +55,35 @@ class Explainer:
             with_past: whether git is asked.
 
         Returns:
-            The cause, with its history and its ranked candidates.
+            The cause, with its history and its ranked candidates; several where the group's classes have nothing in
+            common but a base and the missing name, and each has something else that comes nearest.
         """
+        whole = self._cause(group, suite, with_past=with_past)
+        parts = self._parts(group, whole, suite, with_past=with_past)
+        if len(parts) == 1:
+            return [whole]
+        return [cause for part in parts for cause in self.causes(part, suite, with_past=with_past)]
+
+    def _parts(self, group: Group, whole: RootCause, suite: SuiteResult | None, *, with_past: bool) -> list[Group]:
+        """The group by what comes nearest for each of its classes, where that is nothing that all of them have.
+
+        Not where their common base itself is asked, or had the name once: then it is missing there.
+        """
+        had = (Verdict.REMOVED, Verdict.RENAMED)
+        if not 1 < len(group.receivers) <= _TOLD_APART or group.owner in group.receivers or whole.past.verdict in had:
+            return [group]
+        shared = self._shared_members(group.receivers)
+        nearest: dict[Member | None, list[Owner]] = {}
+        for receiver in group.receivers:
+            ranking = self._cause(part_of(group, (receiver,), self._definitions), suite, with_past=with_past).ranking
+            best = ranking.candidates[0].member if ranking.decision is not Decision.NONE else None
+            nearest.setdefault(None if best is None or best.name in shared else best, []).append(receiver)
+        parts = [part_of(group, receivers, self._definitions) for receivers in nearest.values()]
+        if len({part.owner for part in parts}) < len(parts):  # two with the same base would have one name
+            parts = [part_of(group, (receiver,), self._definitions) for receiver in group.receivers]
+        return parts
+
+    def _cause(self, group: Group, suite: SuiteResult | None, *, with_past: bool) -> RootCause:
         tests = tuple(sorted({test for site in group.sites for test in site.tests}))
         if group.kind.is_attribute:
             members = self._shared_members(group.receivers)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from netra_repair.excerpts import Excerpts, Stretch
 from netra_repair.project import Project
-from netra_repair.source import Source, UnreadableSource
-from netra_repair.syntax import Syntax, UnparsableSource
+from netra_repair.source import Source, UnparsableSource, UnusableSource
+from netra_repair.syntax import Syntax
 
 # Syntax trees are large (some 10 MB for 1,000 lines), and the sites of a cause are visited file by file.
 _KEPT = 32
@@ -27,7 +27,7 @@ class Files:
 
     def __init__(self, project: Project) -> None:
         self._project = project
-        self._kept: OrderedDict[_Part, Syntax | UnreadableSource | UnparsableSource] = OrderedDict()
+        self._kept: OrderedDict[_Part, Syntax | UnusableSource] = OrderedDict()
         self._excerpts: dict[str, Excerpts | None] = {}
 
     @property
@@ -100,7 +100,7 @@ class Files:
             path, left_out = part
             try:
                 kept = Syntax.parse(self.source(path), self._project.module_of(path), left_out)
-            except (UnreadableSource, UnparsableSource) as error:
+            except UnusableSource as error:
                 kept = error
             self._kept[part] = kept
             if len(self._kept) > _KEPT:

@@ -74,7 +74,14 @@ class Fitter:
         """
         if not self._cause.kind.is_attribute:
             return self._call(site, name)
-        owner = site.receiver or self._cause.owner
+        found = self._asked(site, syntax, name, site.receiver or self._cause.owner)
+        for other in site.others:
+            if site.receiver not in self._definitions.mro(other) and found != self._asked(site, syntax, name, other):
+                return Refusal(Reason.SOME_OF_A_UNION, f"{other.name} comes here too, and has no such `{name}`")
+        return found
+
+    def _asked(self, site: Site, syntax: Syntax, name: str, owner: Owner) -> Fit | Refusal:
+        """For a class or module that is asked at a site."""
         member = self._members(owner).get(name)
         if member is None:
             return Refusal(Reason.NO_CANDIDATE, f"{owner.name} has no `{name}`")

@@ -17,7 +17,7 @@ from netra_repair.errors import PlanError, TestRunError
 from netra_repair.failures import SuiteResult
 from netra_repair.images import images
 from netra_repair.imports import ImportGraph, related
-from netra_repair.plan import Plan, RefusedSite
+from netra_repair.plan import Plan, RefusedSite, SiteEdit
 from netra_repair.progress import Progress
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.repair import Repair
@@ -98,7 +98,7 @@ class Fixer:
         self._alive = again.executed or frozenset()
         current, later = before, dict[str, RootCause]()
         for _ in range(_MAX_ROUNDS):
-            tested = self._carried_out(self._plans(asked), current)
+            tested = self._carried_out(self._plans(asked, latest.causes), current)
             if tested is None:
                 break
             current = tested
@@ -159,8 +159,13 @@ class Fixer:
             watched.setdefault(file.path, set()).update(site.site.reference.position.line for site in file.sites)
         return self._suite.run(tuple(tests), self._options.timeout_s, watched)
 
-    def _plans(self, causes: Iterable[RootCause]) -> list[_Work]:
-        """A plan for each cause that has a replacement, without the sites that were taken back before."""
+    def _plans(self, causes: Iterable[RootCause], found: Iterable[RootCause]) -> list[_Work]:
+        """A plan for each cause that has a replacement, without the sites that were taken back before.
+
+        Args:
+            causes: those that are to be repaired.
+            found: all that there are.
+        """
         work = []
         for cause in causes:
             account = self._account_of(cause)
@@ -182,38 +187,54 @@ class Fixer:
             plan = account.begin(cause, plan)
             account.take_back(plan, alive := self._alive_places(plan))
             work.append((account, plan.where(lambda site, alive=alive: place_of(site.site) not in alive)))  # type: ignore[misc]
-        return self._without_contested(work)
+        return self._without_contested(work, found)
 
     def _alive_places(self, plan: Plan) -> dict[Place, Refusal]:
-        """Places that a passing test ran before any change: what is missing there is made at run time."""
-        why = Refusal(Reason.DYNAMIC_OWNER, "a passing test runs this line, so what is missing may be made at run time")
-        return {
-            place_of(site.site): why
-            for file in plan.files
-            for site in file.sites
-            if Proof.TEST not in site.site.proofs and (file.path, site.site.reference.position.line) in self._alive
-        }
+        """Places that a passing test ran before any change.
 
-    def _without_contested(self, work: Sequence[_Work]) -> list[_Work]:
-        """Leaves out places that several classes come to when each of them would have another name there."""
+        What is missing there is made at run time; or, where another test died, something comes there that has it.
+        """
+        made = Refusal(
+            Reason.DYNAMIC_OWNER, "a passing test runs this line, so what is missing may be made at run time"
+        )
+        found: dict[Place, Refusal] = {}
+        for site in (site.site for file in plan.files for site in file.sites):
+            attribute = site.reference.attribute
+            if (site.reference.path, site.reference.position.line) not in self._alive:
+                continue
+            if Proof.TEST not in site.proofs:
+                found[place_of(site)] = made
+            elif site.proofs == (Proof.TEST,) and site.access is not None and self._scanner.is_defined(attribute):
+                found[place_of(site)] = Refusal(
+                    Reason.SOME_OF_A_UNION, f"a passing test runs this line too, and something else has `{attribute}`"
+                )
+        return found
+
+    def _without_contested(self, work: Sequence[_Work], found: Iterable[RootCause]) -> list[_Work]:
+        """Leaves out places that several classes come to, unless all of them are to have the same name there."""
         put = {
             (file.path, site.site.reference.position.line, site.replacement)
             for account in self._accounts
             for file in account.kept
             for site in file.sites
         }
-        wanted: dict[tuple[str, Span], set[tuple[Edit, ...]]] = {}
+        # What each cause wants there: nothing, for one that has no replacement.
+        wanted: dict[tuple[str, Span], dict[str, tuple[Edit, ...]]] = {}
+        for cause in found:
+            for reference in (site.reference for site in cause.sites if cause.kind.is_attribute):
+                wanted.setdefault((reference.path, reference.name), {})[cause.key] = ()
         for _, plan in work:
             for file in plan.files:
                 for site in file.sites:
-                    if site.site.reference.name in (edit.span for edit in site.edits):
-                        wanted.setdefault((file.path, site.site.reference.name), set()).add(site.edits)
+                    wants = wanted.get((file.path, site.site.reference.name))
+                    if wants is not None and plan.kind.is_attribute:
+                        wants[plan.cause] = site.edits
         reasons = {
             place_of(site.site): Refusal(Reason.SOME_OF_A_UNION, "several classes come here, with another name each")
             for _, plan in work
             for file in plan.files
             for site in file.sites
-            if place_of(site.site) in put or len(wanted.get((file.path, site.site.reference.name), ())) > 1
+            if place_of(site.site) in put or len({*wanted.get((file.path, site.site.reference.name), {}).values()}) > 1
         }
         for account, plan in work:
             account.take_back(plan, reasons)
@@ -367,13 +388,16 @@ def _still_failing(work: Sequence[_Work], result: SuiteResult) -> dict[Place, Re
     """The changed places at which their own tests die again, now of what was put there."""
     failing: dict[Place, Refusal] = {}
     for _, plan in work:
-        sites = {(file.path, site.site.reference.position.line): site for file in plan.files for site in file.sites}
-        tests = {test for site in sites.values() for test in site.site.tests}
+        sites: dict[tuple[str, int], list[SiteEdit]] = {}
+        for file in plan.files:
+            for site in file.sites:
+                sites.setdefault((file.path, site.site.reference.position.line), []).append(site)
+        tests = {test for line in sites.values() for site in line for test in site.site.tests}
         for test in tests & result.cases.keys():
             for raised in result.cases[test].raised:
-                site = sites.get((raised.path, raised.line))
-                if site is not None and site.replacement in (raised.name, (raised.callee or "").rpartition(".")[2]):
-                    failing[place_of(site.site)] = Refusal(
-                        Reason.STILL_FAILS, f"with the change its test still dies there: {raised.message}"
-                    )
+                for site in sites.get((raised.path, raised.line), ()):
+                    if site.replacement in (raised.name, (raised.callee or "").rpartition(".")[2]):
+                        failing[place_of(site.site)] = Refusal(
+                            Reason.STILL_FAILS, f"with the change its test still dies there: {raised.message}"
+                        )
     return failing

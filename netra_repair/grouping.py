@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from netra_repair.causes import Site
@@ -59,6 +59,29 @@ def grouped(sightings: Iterable[Sighting], definitions: Definitions) -> tuple[Gr
     )
 
 
+def part_of(group: Group, receivers: Collection[Owner], definitions: Definitions) -> Group:
+    """The part of a group that some of its receivers make.
+
+    Args:
+        group: with an attribute that is missing.
+        receivers: some of its own; at least one.
+        definitions: knows the MROs.
+
+    Returns:
+        The places where one of them is asked, with the nearest class that all of them inherit from.
+    """
+    sites = []
+    for site in group.sites:
+        asked = [owner for owner in (site.receiver, *site.others) if owner in receivers]
+        if asked:
+            sites.append(replace(site, receiver=asked[0], others=tuple(filter(None, asked[1:]))))
+    first, *others = sorted(receivers)
+    lines = [definitions.mro(other) for other in others]
+    line = [owner for owner in definitions.mro(first) if owner.is_inside] or [first]
+    owner = next((owner for owner in line if all(owner in other for other in lines)), group.owner)
+    return replace(group, owner=owner, receivers=tuple(sorted(receivers)), sites=tuple(sites))
+
+
 def _by_family(alike: Sequence[Sighting], definitions: Definitions) -> list[tuple[Owner, list[Sighting]]]:
     """Splits by families of classes; each with the nearest class that all of its receivers have above them."""
     # The classes of the project above all receivers of a family, nearest first; and its sightings.
@@ -111,5 +134,6 @@ def _sites(related: Iterable[Sighting]) -> tuple[Site, ...]:
                 proofs=tuple(sorted({*seen.proofs, sighting.proof})),
                 refusal=seen.refusal or sighting.refusal,
                 tests=tuple(sorted({*seen.tests, *tests})),
+                others=tuple(sorted({*seen.others, sighting.receiver} - {seen.receiver})),
             )
     return tuple(site for _, site in sorted(sites.items(), key=lambda item: item[0]))

@@ -221,17 +221,19 @@ class Hierarchy:
         for decorator in class_.decorators:
             if not self._keeps_class(outline, class_, decorator):
                 return f"`@{ast.unparse(decorator)}` may give `{owner.name}` any attribute"
+        computed = class_.computed if access is not Access.CLASS else None
         if class_.name in outline.computed and class_.scope.parent is outline.scope:
-            return f"{outline.file}:{outline.computed[class_.name]} sets attributes of computed names on `{owner.name}`"
+            computed = outline.computed[class_.name]
+        line = class_.computed_on_class or computed
+        if line is not None:
+            return f"{outline.file}:{line} sets attributes of computed names on `{owner.name}`"
         if access is not Access.CLASS:
             for name in ("__getattr__", "__getattribute__"):
                 if name in class_.scope.names:
                     return f"`{owner.name}` defines `{name}`"
-            if class_.computed is not None:
-                return f"{outline.file}:{class_.computed} sets attributes of computed names on `{owner.name}`"
-        return None if access is Access.INSTANCE else self._dynamic_metaclass(outline, class_, bases)
+        return self._dynamic_metaclass(outline, class_, bases, access)
 
-    def _dynamic_metaclass(self, outline: Outline, class_: Class, bases: Bases) -> str | None:
+    def _dynamic_metaclass(self, outline: Outline, class_: Class, bases: Bases, access: Access | None) -> str | None:
         if bases.metaclass is None:
             return None
         metaclass = self.resolved(outline, class_, bases.metaclass)
@@ -239,10 +241,14 @@ class Hierarchy:
             return f"the metaclass `{ast.unparse(bases.metaclass)}` cannot be followed"
         for each in self.mro(metaclass):
             found = self.class_of(each)
-            if found is not None and not each.name.startswith(_PLAIN_METACLASSES):
-                for name in ("__getattr__", "__getattribute__"):
-                    if name in found[1].scope.names:
-                        return f"its metaclass `{each.name}` defines `{name}`"
+            if found is None or each.name.startswith(_PLAIN_METACLASSES):
+                continue
+            line = found[1].computed or found[1].computed_on_class
+            if line is not None:
+                return f"its metaclass `{each.name}` sets attributes of computed names, at {each.file}:{line}"
+            for name in ("__getattr__", "__getattribute__"):
+                if access is not Access.INSTANCE and name in found[1].scope.names:
+                    return f"its metaclass `{each.name}` defines `{name}`"
         return None
 
     def _keeps_class(self, outline: Outline, class_: Class, decorator: ast.expr) -> bool:

@@ -23,7 +23,7 @@ import libcst as cst
 from libcst._nodes.internal import CodegenState
 
 from netra_repair.excerpts import Stretch, blanked
-from netra_repair.source import Source, Span
+from netra_repair.source import Source, Span, UnparsableSource
 
 Place = tuple[int, int]
 
@@ -40,20 +40,6 @@ _going_deep = threading.Lock()
 # What LibCST loses between statements (1.9 does): form feeds before the indentation, a backslash alone on its line, a
 # carriage return at the very end.
 _MAY_BE_LOST = frozenset(" \t\f\\\r\n\ufeff")
-
-
-class UnparsableSource(Exception):
-    """Raised when a file cannot be parsed as Python, or not so that every position is certain.
-
-    Args:
-        path: the file, relative to the project.
-        reason: why, in words for the report.
-    """
-
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
 
 
 def parsed(path: str, text: str) -> cst.Module:

@@ -9,12 +9,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from netra_repair.folders import BUILT, INSTALLED, MARKS_OF_ENVIRONMENTS, OF_TOOLS
 from netra_repair.source import Source, UnreadableSource
 
 _TEXT_FILES = (".md", ".rst", ".txt", ".toml", ".yaml", ".yml", ".json", ".cfg", ".ini")
 _LARGEST = 8 * 2**20  # bytes; a larger text file is data
-_SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packages", "build", "dist"})
-_ENVIRONMENT = frozenset({"pyvenv.cfg", "conda-meta"})
+_SKIPPED = OF_TOOLS | INSTALLED | BUILT
 
 # Comments and strings; everything else is passed over. Not the tokenizer of the running Python: that refuses what it
 # does not know, and takes ten times as long. No possessive quantifiers: Python 3.11 before .4 has them wrong.
@@ -133,7 +133,7 @@ def _parts(text: str) -> Iterator[tuple[str, str]]:
 
 def _text_files(root: Path) -> Iterator[Path]:
     for folder, folders, files in os.walk(root):
-        if folder != str(root) and not _ENVIRONMENT.isdisjoint([*files, *folders]):
+        if folder != str(root) and not MARKS_OF_ENVIRONMENTS.isdisjoint([*files, *folders]):
             folders.clear()
             continue
         folders[:] = [name for name in folders if name not in _SKIPPED and (name[0] != "." or name == ".github")]

@@ -55,6 +55,13 @@ class Occurrences:
         found = (match for pattern in patterns for match in pattern.finditer(data))
         return [match.start(match.lastindex) for match in found if match.lastindex and match[match.lastindex] == wanted]
 
+    def defining(self, name: str) -> bool:
+        """Whether the text of a file may give a class or module something of the name."""
+        self._bring_up_to_date()
+        word = re.escape(name.encode())
+        made = re.compile(rb"\b(?:def|class)[ \t]+" + word + rb"\b|^[ \t]*" + word + rb"[ \t]*[:=](?!=)", re.MULTILINE)
+        return name in self._written or any(made.search(self._data(path)) for path in self._project.sources)
+
     def forget(self, paths: Iterable[str]) -> None:
         """Reads files again before the next answer.
 

@@ -96,6 +96,8 @@ class Class:
         scope: what its body binds.
         sets: attributes that its methods set on `self` or `cls`, with the line.
         computed: the line where a method sets attributes whose names are not in the text; None when none does.
+        computed_on_class: the line where the body, a class method or the making of a class or instance sets such
+            attributes, which may be the class's own; None when none does.
     """
 
     name: str
@@ -109,6 +111,7 @@ class Class:
     scope: Scope
     sets: Mapping[str, int]
     computed: int | None
+    computed_on_class: int | None = None
 
 
 Definition = Imported | Assigned | Function | Class

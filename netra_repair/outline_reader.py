@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from netra_repair.conditions import truth, unseen_by_checkers
 from netra_repair.decorators import effect_of
@@ -146,8 +146,10 @@ class _Reader:
             case ast.Global(names=names):
                 for name in names:
                     self.module.add(Assigned(name, node.lineno, True))
-            case ast.Expr(value=ast.Call() as call) if scope is self.module:
-                self._module_call(call)
+            case ast.Expr(value=ast.Call() as call):
+                self._names_of_module(call)
+                if scope is self.module:
+                    self._module_call(call)
             case _:
                 self._bindings(node, scope, prefix, conditional)
                 self._blocks(node, scope, prefix, conditional)
@@ -198,7 +200,7 @@ class _Reader:
     def _class(self, node: ast.ClassDef, scope: Scope, prefix: str, conditional: bool) -> None:
         body = Scope(parent=scope)
         self.statements(node.body, body, f"{prefix}{node.name}.", conditional=False)
-        sets, computed = _set_by_methods(node.body)
+        sets, computed, of_class = _set_by_methods(node.body)
         found = Class(
             node.name,
             prefix + node.name,
@@ -211,6 +213,7 @@ class _Reader:
             body,
             sets,
             computed,
+            of_class or _computed_in_body(node.body),
         )
         scope.add(found)
         self.classes[node.lineno] = found
@@ -269,8 +272,8 @@ class _Reader:
                 self._bind(inner, None, scope, prefix, conditional)
             case ast.Attribute(value=ast.Name(id=name), attr=attribute) if scope is self.module:
                 self.attached.setdefault(name, {}).setdefault(attribute, target.lineno)
-            case ast.Subscript(value=value_of) if scope is self.module:
-                self._module_subscript(value_of, target)
+            case ast.Subscript(value=value_of):
+                self._module_subscript(value_of, target, is_module=scope is self.module)
 
     def _named_tuple(
         self, name: str, line: int, value: ast.expr | None, scope: Scope, prefix: str, conditional: bool
@@ -282,9 +285,11 @@ class _Reader:
         scope.add(found)
         self.classes[line] = found
 
-    def _module_subscript(self, value: ast.expr, target: ast.Subscript) -> None:
+    def _module_subscript(self, value: ast.expr, target: ast.Subscript, *, is_module: bool) -> None:
         match value:
-            case ast.Call(func=ast.Name(id="globals" | "vars" | "locals"), args=[]):
+            case ast.Call(func=ast.Name(id="globals" | "vars" | "locals" as names), args=[]):
+                if not is_module and names != "globals":
+                    return  # of a function, or of a class, whose outline tells
                 if isinstance(target.slice, ast.Constant) and isinstance(target.slice.value, str):
                     self.module.add(Assigned(target.slice.value, target.lineno, True))
                 else:
@@ -300,12 +305,18 @@ class _Reader:
                     self.attached.setdefault(name, {}).setdefault(key.value, call.lineno)
                 else:
                     self.computed.setdefault(name, call.lineno)
-            case ast.Call(func=ast.Name(id="setattr"), args=[ast.Subscript(), *_]):
-                self.dynamic = f"line {call.lineno} sets names of the module by `setattr`"
-            case ast.Call(func=ast.Attribute(value=ast.Call(func=ast.Name(id="globals" | "vars")), attr="update")):
+            case ast.Call(func=ast.Attribute(value=ast.Call(func=ast.Name(id="vars"), args=[]), attr="update")):
                 self.dynamic = f"line {call.lineno} sets names of the module that are computed"
             case ast.Call(func=ast.Name(id="exec")):
                 self.dynamic = f"line {call.lineno} runs computed code"
+
+    def _names_of_module(self, call: ast.Call) -> None:
+        """What sets names of the module wherever it stands, also in a function."""
+        match call:
+            case ast.Call(func=ast.Name(id="setattr"), args=[ast.Subscript(), *_]):
+                self.dynamic = f"line {call.lineno} sets names of the module by `setattr`"
+            case ast.Call(func=ast.Attribute(value=ast.Call(func=ast.Name(id="globals")), attr="update")):
+                self.dynamic = f"line {call.lineno} sets names of the module that are computed"
 
 
 def _gives_awaitable(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
@@ -337,22 +348,71 @@ def own_nodes(body: Sequence[ast.AST]) -> Iterable[ast.AST]:
 _RESTORING = frozenset({"__setstate__", "__setattr__", "__delattr__", "__copy__", "__deepcopy__", "__reduce__"})
 
 
-def _set_by_methods(body: Iterable[ast.stmt]) -> tuple[dict[str, int], int | None]:
-    """Attributes that methods set on their first parameter, and the first line that sets one of a computed name."""
+# Methods of the class itself, also without a decorator that says so.
+_OF_CLASS = frozenset({"__init_subclass__", "__class_getitem__", "__new__"})
+
+
+def _set_by_methods(body: Iterable[ast.stmt]) -> tuple[dict[str, int], int | None, int | None]:
+    """Attributes that methods set on their first parameter, and the lines that set those of computed names.
+
+    Returns:
+        The attributes; the first such line in a method of instances; the first one in a method of the class.
+    """
     sets: dict[str, int] = {}
     computed: int | None = None
+    on_class: int | None = None
     for method in _methods(body):
         arguments = [*method.args.posonlyargs, *method.args.args]
         if not arguments:
             continue
-        owner = arguments[0].arg
+        # `__new__` sets attributes on what it makes, and that of a metaclass on the class or in its namespace.
+        made = {each.arg for each in arguments[3:4]} if method.name == "__new__" else set()
+        own = {arguments[0].arg} | (_assigned(method) if method.name == "__new__" else set())
         for node in ast.walk(method):
-            name, line = _set_on(node, owner)
+            found = [_set_on(node, owner) for owner in sorted(own)]
+            name, line = next((each for each in found if each[1]), (None, 0))
             if name is not None:
                 sets.setdefault(name, line)
-            elif line and computed is None and method.name not in _RESTORING:
-                computed = line
-    return sets, computed
+            elif (line or (line := _put_into(node, made))) and method.name not in _RESTORING:
+                if method.name in _OF_CLASS or _is_class_method(method):
+                    on_class = on_class or line
+                else:
+                    computed = computed or line
+    return sets, computed, on_class
+
+
+def _assigned(method: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
+    return {node.id for node in ast.walk(method) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+
+
+def _is_class_method(method: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return any(isinstance(each, ast.Name) and each.id == "classmethod" for each in method.decorator_list)
+
+
+def _put_into(node: ast.AST, mappings: Collection[str]) -> int:
+    """The line where a node puts a computed key, or any keys, into one of some mappings; else 0."""
+    match node:
+        case ast.Subscript(value=ast.Name(id=name), slice=key, ctx=ast.Store()) if name in mappings:
+            return 0 if isinstance(key, ast.Constant) else node.lineno
+        case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="update")) if name in mappings:
+            return node.lineno
+    return 0
+
+
+def _computed_in_body(body: Iterable[ast.stmt]) -> int | None:
+    """The line where the body of a class puts computed names into its own namespace."""
+    for node in own_nodes(list(body)):
+        match node:
+            case ast.Subscript(
+                value=ast.Call(func=ast.Name(id="vars" | "locals"), args=[]), slice=key, ctx=ast.Store()
+            ):
+                if not isinstance(key, ast.Constant):
+                    return node.lineno
+            case ast.Call(
+                func=ast.Attribute(value=ast.Call(func=ast.Name(id="vars" | "locals"), args=[]), attr="update")
+            ):
+                return node.lineno
+    return None
 
 
 def _methods(body: Iterable[ast.stmt]) -> Iterable[ast.FunctionDef | ast.AsyncFunctionDef]:

@@ -21,8 +21,8 @@ from netra_repair.images import shown
 from netra_repair.plan import FilePlan, Plan, RefusedSite, SiteEdit, in_order
 from netra_repair.references import Use
 from netra_repair.refusals import Reason, Refusal
-from netra_repair.source import Source, UnreadableSource
-from netra_repair.syntax import Syntax, UnparsableSource
+from netra_repair.source import Source, UnparsableSource, UnreadableSource
+from netra_repair.syntax import Syntax
 from netra_repair.tree import difference
 
 

@@ -82,7 +82,7 @@ class Reference:
             None where only the string says what that is.
         expression: receiver, dot and name; for an import the name, for a string the whole literal.
         use: what the code does with it.
-        awaited: whether the call is awaited right there.
+        awaited: whether what the call gives is awaited, right there or where it goes.
         arguments: of the call, in order; None when it is not called there.
         call: the whole call with its parentheses; None when it is not called there.
         guard: why it may be absent by intent, else None.

@@ -109,14 +109,6 @@ class Repository:
         """
         return frozenset(path for code, path in self._status() if code not in ("??", "!!"))
 
-    def untracked(self) -> frozenset[str]:
-        """Files that git does not know and does not ignore.
-
-        Returns:
-            Their paths relative to the project's root; empty without git.
-        """
-        return frozenset(path for code, path in self._status() if code == "??")
-
     @cached_property
     def tracked(self) -> frozenset[str]:
         """Files that git knows, relative to the project's root; empty without git."""

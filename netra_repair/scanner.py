@@ -11,6 +11,7 @@ from dataclasses import replace
 from netra_repair.causes import Proof, RootCause
 from netra_repair.checkers import Checker, Pyrefly
 from netra_repair.class_statements import ClassStatements
+from netra_repair.computed_writers import ComputedWriters
 from netra_repair.definitions import Definitions
 from netra_repair.explaining import Explainer
 from netra_repair.failures import SuiteResult
@@ -29,8 +30,8 @@ from netra_repair.receivers import ImportReceivers, TypeServerReceivers
 from netra_repair.references import Reference
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.sightings import Sighter
-from netra_repair.source import UnreadableSource
-from netra_repair.syntax import Syntax, UnparsableSource
+from netra_repair.source import UnusableSource
+from netra_repair.syntax import Syntax
 from netra_repair.triage import Triage
 from netra_repair.type_server import TypeServer
 from netra_repair.unproven import UnprovenReferences
@@ -41,6 +42,9 @@ _CLOSELY = 50
 
 # What the code means by it: places that are no findings.
 _MEANT = (Reason.GUARDED, Reason.ABSENCE_TEST, Reason.UNREACHABLE)
+
+# What untyped code is often given.
+_BUILT_IN = (str, bytes, int, float, list, tuple, dict, set)
 
 
 class Scanner:
@@ -71,6 +75,7 @@ class Scanner:
         self._sighter = Sighter(self._files, self._receivers, self._imports, self._definitions, classes, self._triage)
         self._occurrences = Occurrences(project)
         self._unproven = UnprovenReferences(self._files, self._occurrences, self._receivers)
+        self._computed_writers = ComputedWriters(project, self._definitions, self._receivers)
         self._explainer = Explainer(project, self._definitions, self._receivers, self._occurrences, git)
         self._seconds: dict[str, float] = {}
 
@@ -100,7 +105,12 @@ class Scanner:
         sightings = [*by_checker.sightings, *by_imports, *by_tests]
         groups, aside = self._told_apart(grouped(sightings, self._definitions))
         with self._step("ranking candidates", len(groups)):
-            causes = [self._cause(group, suite, closely=index < _CLOSELY) for index, group in enumerate(groups)]
+            causes = [
+                cause
+                for index, group in enumerate(groups)
+                for cause in self._causes(group, suite, closely=index < _CLOSELY)
+            ]
+            causes.sort(key=lambda cause: -len(cause.sites))
         with self._step("listing what nobody can prove"):
             known = {(site.reference.path, site.reference.name.start) for group in groups for site in group.sites}
             causes = self._unproven.listed(causes, known)
@@ -132,6 +142,7 @@ class Scanner:
         """
         self._files.forget(paths)
         self._occurrences.forget(paths)
+        self._computed_writers.forget()
         self._server.changed(paths)
 
     def plan(self, cause: RootCause, replacement: str) -> Plan:
@@ -156,13 +167,17 @@ class Scanner:
         )
         return planner.build(cause, replacement, lambda site: self._explainer.alternative(cause, site))
 
+    def is_defined(self, attribute: str) -> bool:
+        """Whether anything in the project, or a built-in class, has an attribute of the name."""
+        return self._occurrences.defining(attribute) or any(attribute in dir(each) for each in _BUILT_IN)
+
     def are_related(self, one: Owner, other: Owner) -> bool:
         """Whether one of two owners is the other or inherits from it."""
         return one in self._definitions.mro(other) or other in self._definitions.mro(one)
 
-    def _cause(self, group: Group, suite: SuiteResult | None, *, closely: bool) -> RootCause:
+    def _causes(self, group: Group, suite: SuiteResult | None, *, closely: bool) -> list[RootCause]:
         self._progress.advance()
-        return self._explainer.cause(group, suite, with_past=closely)
+        return self._explainer.causes(group, suite, with_past=closely)
 
     @contextmanager
     def _step(self, name: str, total: int | None = None) -> Iterator[None]:
@@ -220,10 +235,14 @@ class Scanner:
         if refusal is not None:
             return refusal
         writer = self._writer(group)
-        if writer is None:
-            return None
-        place = f"{writer.path}:{writer.position.line}"
-        return Refusal(Reason.DYNAMIC_OWNER, f"`{group.attribute}` is set at run time, at {place}")
+        if writer is not None:
+            place = f"{writer.path}:{writer.position.line}"
+            return Refusal(Reason.DYNAMIC_OWNER, f"`{group.attribute}` is set at run time, at {place}")
+        for owner in owners:
+            computed = self._computed_writers.on(owner, access, group.attribute)
+            if computed is not None:
+                return Refusal(Reason.DYNAMIC_OWNER, f"{computed} sets attributes of computed names on {owner.name}")
+        return None
 
     def _writer(self, group: Group) -> Reference | None:
         """A place that sets the attribute on the owner, or on something that nobody can tell."""
@@ -242,7 +261,7 @@ class Scanner:
         for path, offsets in files:
             try:
                 yield self._files.around(path, offsets)
-            except (UnreadableSource, UnparsableSource):
+            except UnusableSource:
                 continue  # listed among the blind files already
 
 

@@ -18,8 +18,8 @@ from netra_repair.plan import RefusedSite
 from netra_repair.receivers import ImportReceivers, Receiver, Receivers
 from netra_repair.references import Guard, Reference, Star, Use
 from netra_repair.refusals import Reason, Refusal
-from netra_repair.source import Position, Source, Span, UnreadableSource
-from netra_repair.syntax import Syntax, UnparsableSource
+from netra_repair.source import Position, Source, Span, UnparsableSource, UnreadableSource, UnusableSource
+from netra_repair.syntax import Syntax
 from netra_repair.triage import Triage
 
 # Their receivers are names of modules and texts: what a file imports tells, not a type.
@@ -169,7 +169,7 @@ class Sighter:
     def _of_blind(self, path: str, names: Collection[str]) -> Iterator[Sighting]:
         try:
             syntax = self._files.syntax(path)
-        except (UnreadableSource, UnparsableSource):
+        except UnusableSource:
             return
         for reference in syntax.references(names):
             asked = self._lacking(self._imports.of(syntax, reference), reference.attribute)
@@ -286,7 +286,7 @@ class Sighter:
         for raised in case.raised:
             try:
                 sighting = self._of_raised(raised, case.test)
-            except (UnreadableSource, UnparsableSource, ValueError):
+            except (UnusableSource, ValueError):
                 continue  # written meanwhile, or code that Python runs and LibCST does not parse: no position, no proof
             if sighting is not None:
                 yield sighting

@@ -50,8 +50,8 @@ class Span:
     end: int
 
 
-class UnreadableSource(Exception):
-    """Raised when a file cannot be decoded as Python source.
+class UnusableSource(Exception):
+    """Raised when a file cannot be worked with; one of the two below.
 
     Args:
         path: the file, relative to the project.
@@ -62,6 +62,14 @@ class UnreadableSource(Exception):
         super().__init__(path, reason)
         self.path = path
         self.reason = reason
+
+
+class UnreadableSource(UnusableSource):
+    """Raised when a file cannot be read, or decoded as Python source."""
+
+
+class UnparsableSource(UnusableSource):
+    """Raised when a file cannot be parsed as Python, or not so that every position is certain."""
 
 
 @dataclass(frozen=True)

@@ -9,19 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from netra_repair.findings import LeftOut
+from netra_repair.folders import BUILT, INSTALLED, MARKS_OF_ENVIRONMENTS, OF_TOOLS
 from netra_repair.refusals import Reason, Refusal
 
 _SUFFIXES = (".py", ".pyi")
 
-# Folders of tools and of installed packages: never the project's own.
-_SKIPPED = frozenset(
-    "__pycache__ node_modules site-packages dist-packages "
-    ".git .hg .svn .venv .tox .nox .eggs .mypy_cache .pytest_cache .ruff_cache .hypothesis .netra-repair".split()
-)
-# What marks a folder as an environment with an interpreter of its own: venv and conda.
-_ENVIRONMENT = ("pyvenv.cfg", "conda-meta")
-_BUILT = ("build", "dist")
-
+_SKIPPED = OF_TOOLS | INSTALLED
 _VENDORED = frozenset(
     "vendor _vendor vendored _vendored third_party _third_party thirdparty 3rdparty extern _extern".split()
 )
@@ -99,7 +92,7 @@ class _Walk:
         except OSError:
             return  # not readable for us: nothing there can be analysed or edited
         names = {entry.name for entry in listed}
-        if folder and not names.isdisjoint(_ENVIRONMENT):
+        if folder and not names.isdisjoint(MARKS_OF_ENVIRONMENTS):
             return
         if folder and ".git" in names:
             repository = folder
@@ -110,7 +103,7 @@ class _Walk:
             if entry.is_dir(follow_symlinks=False):
                 if entry.name in _SKIPPED or entry.name.endswith(".egg-info"):
                     continue
-                if entry.name.startswith(".") or entry.name in _BUILT:
+                if entry.name.startswith(".") or entry.name in BUILT:
                     self.doubtful.append(path)
                 else:
                     self.below(path, repository)
@@ -135,7 +128,7 @@ def _tracked(root: Path, folders: list[str]) -> frozenset[str]:
 
 
 def _is_built_package(folder: Path) -> bool:
-    return folder.name in _BUILT and (folder / "__init__.py").is_file()
+    return folder.name in BUILT and (folder / "__init__.py").is_file()
 
 
 def _refusal(root: Path, path: str, is_link: bool, repository: str | None) -> Refusal | None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import libcst as cst
 
 from netra_repair.excerpts import Excerpts
-from netra_repair.layout import Layout, UnparsableSource
-from netra_repair.source import Source, Span
+from netra_repair.layout import Layout
+from netra_repair.source import Source, Span, UnparsableSource
 
 # Methods that are class methods without saying so.
 _IMPLICIT_CLASS_METHODS = frozenset({"__new__", "__init_subclass__", "__class_getitem__"})

@@ -7,17 +7,16 @@ from functools import cached_property
 
 import libcst as cst
 
+from netra_repair.awaiting import is_awaited
 from netra_repair.calls import arguments
 from netra_repair.excerpts import Stretch
 from netra_repair.guards import Guards
 from netra_repair.imported_names import ImportedNames
-from netra_repair.layout import Layout, Place, UnparsableSource
+from netra_repair.layout import Layout, Place
 from netra_repair.namings import Naming, Namings
 from netra_repair.references import Guard, Reference, Use
-from netra_repair.source import Source, Span
+from netra_repair.source import Source, Span, UnparsableSource
 from netra_repair.string_targets import Probe
-
-__all__ = ["Syntax", "UnparsableSource"]
 
 _FORMATTED = (cst.FormattedStringExpression, cst.TemplatedStringExpression)
 
@@ -178,7 +177,7 @@ class Syntax:
             receiver=None if receiver is None else self._layout.span(receiver),
             expression=self._layout.span(naming.expression),
             use=naming.use,
-            awaited=call is not None and isinstance(self._layout.parent(call), cst.Await),
+            awaited=call is not None and is_awaited(self._layout, call),
             arguments=None if call is None else arguments(self._layout, call),
             call=None if call is None else self._layout.span(self._layout.inner(call)),
             guard=guard,

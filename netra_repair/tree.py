@@ -15,8 +15,8 @@ from itertools import accumulate
 import libcst as cst
 
 from netra_repair.edits import Edit
-from netra_repair.layout import UnparsableSource, deeply, parsed
-from netra_repair.source import Source, Span
+from netra_repair.layout import deeply, parsed
+from netra_repair.source import Source, Span, UnparsableSource
 from netra_repair.statements import module_of, pieces_around
 
 # What an edit does to the tree: what was written, and what is. A keyword that comes in was "" and is "name=".

@@ -14,8 +14,7 @@ from netra_repair.occurrences import Occurrences
 from netra_repair.outline_reader import parsed
 from netra_repair.receivers import Receivers
 from netra_repair.references import Reference
-from netra_repair.source import Source, Span, UnreadableSource
-from netra_repair.syntax import UnparsableSource
+from netra_repair.source import Source, Span, UnreadableSource, UnusableSource
 
 # How many receivers are asked for in a scan. Rare names come first: of one that is everywhere (`get`) what is left of
 # the number is listed.
@@ -93,6 +92,6 @@ class UnprovenReferences:
     def _references(self, path: str, ends: Sequence[int]) -> Iterator[Reference]:
         if not ends:
             return
-        with suppress(UnreadableSource, UnparsableSource):
+        with suppress(UnusableSource):
             syntax = self._files.around(path, [end - 1 for end in ends])
             yield from filter(None, map(syntax.ending_at, ends))

@@ -26,7 +26,6 @@ class UsedCall:
         position: of the call.
         receiver: the last name left of the dot, "Ctx" of `ctx.Ctx.made()`; "" for any other expression and none.
         keywords: what is passed by name.
-        positional: how many arguments are passed by position.
         proven: whether the receiver is known to be the owner's; False never stands here, such calls are left out.
     """
 
@@ -34,7 +33,6 @@ class UsedCall:
     position: Position
     receiver: str
     keywords: frozenset[str]
-    positional: int
     proven: bool
 
 
@@ -180,6 +178,5 @@ def _used(source: Source, call: ast.Call, proven: bool) -> UsedCall:
         source.position(source.offset_of_utf8(call.lineno, call.col_offset)),
         receiver,
         _passed(call),
-        len(call.args),
         proven,
     )

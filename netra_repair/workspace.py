@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import signal
@@ -17,17 +16,10 @@ from types import FrameType, TracebackType
 from typing import Self
 
 from netra_repair.errors import ProjectError
-from netra_repair.journal import FOLDER
+from netra_repair.folders import BUILT, MARKS_OF_ENVIRONMENTS, OF_TOOLS
 from netra_repair.project import Project
 
 _GIB = 1 << 30
-# What tools make again by themselves, and what belongs to a version control that a copy has no part in.
-_LEFT_OUT = frozenset(
-    f"""{FOLDER} .git .hg .svn .jj .tox .nox .eggs .mypy_cache .pytest_cache .ruff_cache .pyrefly_cache .hypothesis
-    .ipynb_checkpoints __pycache__ node_modules""".split()
-)
-# Outputs of builds, but only at the top and where no source of the project lies below: packages are called so too.
-_OUTPUTS = frozenset({"build", "dist"})
 _STOPPED = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -48,7 +40,6 @@ class Workspace:
         self._origin = project
         self._limit = limit
         self._folder: Path | None = None
-        self._digests: dict[str, str] = {}
         self._handlers: dict[signal.Signals, signal.Handlers] = {}
 
     def __enter__(self) -> Self:
@@ -94,10 +85,6 @@ class Workspace:
             return ("tests ran in a copy without .git; those that call git see no repository",)
         return ()
 
-    def changed(self) -> tuple[str, ...]:
-        """The project's sources whose bytes in the copy are not those that were copied, or that are gone."""
-        return tuple(path for path, digest in self._digests.items() if _digest(self.root / path) != digest)
-
     def _make(self) -> None:
         try:
             entries = list(_entries(self._origin))
@@ -112,7 +99,6 @@ class Workspace:
                 f"{self._origin.root} cannot be copied: {error.filename}: {error.strerror}",
                 "make it readable, or set TMPDIR to a folder with room",
             ) from error
-        self._digests = {path: _digest(self.root / path) for path in self._origin.sources}
 
     def _check_room(self, size: int) -> None:
         if size > self._limit:
@@ -164,7 +150,7 @@ def _entries(project: Project) -> Iterator[_Entry]:
         folder = waiting.pop()
         with os.scandir(project.root / folder) as found:
             for item in sorted(found, key=lambda item: item.name):
-                if item.name in _LEFT_OUT or (not folder and item.name in _OUTPUTS - with_sources):
+                if item.name in OF_TOOLS or (not folder and item.name in BUILT - with_sources):
                     continue
                 path = f"{folder}/{item.name}" if folder else item.name
                 mode = item.stat(follow_symlinks=False).st_mode
@@ -178,7 +164,7 @@ def _entries(project: Project) -> Iterator[_Entry]:
 
 
 def _is_environment(folder: str) -> bool:
-    return any(os.path.lexists(os.path.join(folder, sign)) for sign in ("pyvenv.cfg", "conda-meta"))
+    return any(os.path.lexists(os.path.join(folder, mark)) for mark in MARKS_OF_ENVIRONMENTS)
 
 
 def _copy(entry: _Entry, origin: Path, root: Path) -> None:
@@ -199,13 +185,6 @@ def _link(source: Path, origin: Path, root: Path) -> str:
     if not Path(meant).is_relative_to(origin):
         return meant
     return str(root / Path(meant).relative_to(origin)) if os.path.isabs(said) else said
-
-
-def _digest(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return ""
 
 
 def _remove(folder: Path) -> None:

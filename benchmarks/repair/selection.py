@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -105,8 +105,14 @@ def _apart(one: Drift, two: Drift) -> bool:
     return not any(a.file == b.file and a.start <= b.end and b.start <= a.end for a in one.splices for b in two.splices)
 
 
-def true_clusters(group: Iterable[Drift]) -> dict[str, str]:
-    """Which drift breaks each test; tests that several of the group break have no one answer and are left out."""
-    group = tuple(group)
-    counts = Counter(test for drift in group for test in drift.broken)
-    return {test: drift.id for drift in group for test in drift.broken if counts[test] == 1}
+def true_clusters(broken: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    """Which drift breaks each test.
+
+    Args:
+        broken: by drift, the tests that it breaks alone, of all that are run: not only of the files that come to it.
+
+    Returns:
+        The drift of each test; those that several drifts break have no one answer and are left out.
+    """
+    counts = Counter(test for tests in broken.values() for test in tests)
+    return {test: drift for drift, tests in broken.items() for test in tests if counts[test] == 1}

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from benchmarks.repair.drift import Drift, Kind, Spot
@@ -155,10 +155,24 @@ def _listed(report: Report, drift: Drift) -> Iterator[tuple[dict[str, Any], str]
                 yield site, site["reason"]
 
 
-def clusters(report: Report) -> dict[str, str]:
-    """The cluster of each failing test: the causes that explain it."""
-    found: dict[str, set[str]] = {}
+def clusters(report: Report, tests: Iterable[str]) -> dict[str, str]:
+    """The clusters of failing tests: the causes that explain them.
+
+    Args:
+        report: of a scan.
+        tests: node ids. A test whose file, or a conftest.py around it, could not be loaded is explained by what
+            explains that.
+    """
+    keys: dict[str, set[str]] = {}
     for cause in report.causes:
-        for test in cause["tests"]:
-            found.setdefault(test, set()).add(cause["key"])
-    return {test: " & ".join(sorted(keys)) for test, keys in found.items()}
+        for case in cause["tests"]:
+            keys.setdefault(case.removesuffix("conftest.py"), set()).add(cause["key"])
+    found = {test: {key for case in _around(test) for key in keys.get(case, ())} for test in tests}
+    return {test: " & ".join(sorted(causes)) for test, causes in found.items() if causes}
+
+
+def _around(test: str) -> Iterator[str]:
+    """A node id, its file and the folders around that, each with a slash at its end."""
+    file = test.partition("::")[0]
+    yield from (test, file, "")
+    yield from (f"{folder}/" for folder in map(str, PurePosixPath(file).parents) if folder != ".")

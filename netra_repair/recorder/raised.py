@@ -53,6 +53,7 @@ def raised_by(job: Job, error: BaseException, fallback: Fallback) -> list[Facts]
     for link, places in islice(_chain(job, error), _CHAIN_LENGTH):
         for facts in _told(job, link, places, fallback):
             identity = tuple(facts[key] for key in ("kind", "receiver", "name", "callee", "path", "line"))
+            identity += tuple(map(tuple, filter(None, (facts["start"], facts["end"]))))
             found.setdefault(identity, facts)
     return list(found.values())
 

@@ -378,6 +378,95 @@ def test_blue():
         assert (changed(cause), refused(cause)) == ([], [("app/show.py", 2, Reason.SOME_OF_A_UNION)])
 
 
+SHAPES = """\
+class Round:
+    def outline(self):
+        return "o"
+
+
+class Square:
+    def outlne(self):
+        return "s"
+"""
+SHARED: dict[str, str | bytes] = {
+    "tests/test_ctx.py": "",
+    "app/shapes.py": SHAPES,
+    "app/draw.py": "def draw(shape):\n    return shape.outlne()\n\n\ndef both(one, two):\n"
+    "    return one.outlne() + two.outlne()\n",
+}
+USES = """\
+from app.draw import both, draw
+from app.shapes import Round, Square
+
+
+def test_round():
+    assert draw(Round()) == "o"
+
+
+def test_square():
+    assert draw(Square()) == "s"
+
+
+def test_both():
+    assert both(Square(), Round()) == "so"
+"""
+
+
+@pytest.mark.parametrize("also", [{}, {"app/shapes.py": SHAPES + "\n    def outline(self):\n        return 'other'\n"}])
+def test_a_place_that_passing_tests_run_with_another_class_is_left_alone(also: dict[str, str], tmp_path: Path) -> None:
+    """An untyped place is not rewritten for one class while a test passes there with another; the other places are."""
+    root = write(tmp_path, {**SHARED, **also, "tests/test_shapes.py": USES})
+    [cause] = fixed(root, Options()).causes
+    assert (cause.key, cause.plan.replacement) == ("app.shapes.Round.outlne", "outline")
+    assert refused(cause) == [("app/draw.py", 2, Reason.SOME_OF_A_UNION)]
+    [file] = cause.plan.files
+    [site] = file.sites
+    assert (site.site.reference.position.line, site.site.reference.position.column) == (6, 31)
+    assert cause.restored == ("tests/test_shapes.py::test_both",)
+
+
+def test_a_place_that_an_undecided_class_comes_to_is_left_alone(tmp_path: Path) -> None:
+    """Where another class dies too and nothing shows what it means, the place is not rewritten for the first alone."""
+    shapes = SHAPES.replace("def outlne", "def a_outlne") + "\n    def b_outlne(self):\n        return 'b'\n"
+    root = write(tmp_path, {**SHARED, "app/shapes.py": shapes, "tests/test_shapes.py": USES})
+    repair = fixed(root, Options(causes=("Round.outlne",)))
+    [cause] = repair.causes
+    assert {each.key for each in repair.findings.causes} == {"app.shapes.Round.outlne", "app.shapes.Square.outlne"}
+    assert ("app/draw.py", 2, Reason.SOME_OF_A_UNION) in refused(cause)
+    assert changed(cause) == []
+
+
+def test_classes_of_one_base_get_each_what_is_meant_for_it(tmp_path: Path) -> None:
+    """Two siblings that lack the same name are two causes where each has another method that comes nearest."""
+    files = {
+        "tests/test_ctx.py": "",
+        "app/kinds.py": "class Base:\n    pass\n\n\nclass A(Base):\n    def show_name(self):\n        return 1\n\n\n"
+        "class B(Base):\n    def shown_names(self):\n        return 2\n",
+        "tests/test_kinds.py": "from app.kinds import A, B\n\n\ndef test_a():\n    assert A().shown_name() == 1\n\n\n"
+        "def test_b():\n    assert B().shown_name() == 2\n",
+    }
+    repair = fixed(write(tmp_path, files), Options())
+    assert {(cause.key, cause.plan.replacement) for cause in repair.causes} == {
+        ("app.kinds.A.shown_name", "show_name"),
+        ("app.kinds.B.shown_name", "shown_names"),
+    }
+    assert len(repair.comparison.restored) == 2
+
+
+def test_classes_of_one_base_with_different_parameters_share_no_place(tmp_path: Path) -> None:
+    """A place that two siblings come to is left alone when the call does not fit what one of them has."""
+    files = {
+        "tests/test_ctx.py": "",
+        "app/kinds.py": "class Base:\n    pass\n\n\n"
+        "class A(Base):\n    def shown_names(self, one):\n        return 1\n\n\n"
+        "class B(Base):\n    def shown_names(self, one, two):\n        return 2\n",
+        "tests/test_kinds.py": "import pytest\nfrom app.kinds import A, B\n\n\n"
+        "@pytest.mark.parametrize('kind', [A, B])\ndef test_kind(kind):\n    assert kind().shown_name(1)\n",
+    }
+    [cause] = fixed(write(tmp_path, files), Options()).causes
+    assert refused(cause) == [("tests/test_kinds.py", 7, Reason.SOME_OF_A_UNION)]
+
+
 TRIED = """\
 class Box:
     def count_all(self):
@@ -433,7 +522,8 @@ def test_what_a_passing_test_runs_is_left_alone(tmp_path: Path) -> None:
         "def dead(c: C):\n    return c.totl()\n"
     )
     (tmp_path / "test_lib.py").write_text(
-        "from lib import C, alive, dead\n\n\ndef test_alive():\n    c = C()\n    vars(c).update(totl=lambda: 2)\n"
+        "from lib import C, alive, dead\n\n\ndef test_alive():\n    c = C()\n"
+        "    getattr(c, '__dict__')['totl'] = lambda: 2\n"
         "    assert alive(c) == 2\n\n\ndef test_dead():\n    assert dead(C()) == 1\n"
     )
     [cause] = fixed(tmp_path, Options()).causes

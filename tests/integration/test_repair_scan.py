@@ -51,6 +51,10 @@ class Late:
     pass
 
 
+class Filled:
+    pass
+
+
 class Mixin:
     def greeting(self):
         return self.title
@@ -103,7 +107,7 @@ def text(word: str):
     "app/imports.py": "from app.names import old_name\n",
     "app/dotted.py": "import app.names as names\n\n\ndef named():\n    return names.old_name()\n",
     "app/late.py": """\
-from app.base import Late
+from app.base import Filled, Late
 
 
 def fill(value):
@@ -122,6 +126,14 @@ def ask():
 
 def ask_again():
     return Late.asked
+
+
+for each in ("a", "b"):
+    setattr(Filled, "made_" + each, None)
+
+
+def made():
+    return Filled.made_a, Filled.lost_a
 """,
     "app/calls.py": """\
 from app.base import Base
@@ -254,6 +266,14 @@ def test_what_is_set_at_run_time_is_set_aside(scanned: Scanned, attribute: str, 
     [(path, reason, detail)] = scanned.aside(attribute)
     assert (path, reason) == ("app/late.py", Reason.DYNAMIC_OWNER)
     assert f"app/late.py:{line}" in detail
+
+
+def test_what_may_be_set_under_a_computed_name_is_set_aside(scanned: Scanned) -> None:
+    """An attribute that a place may set whose names are computed is no cause; one that it cannot spell is."""
+    [(path, reason, detail)] = scanned.aside("made_a")
+    assert (path, reason) == ("app/late.py", Reason.DYNAMIC_OWNER)
+    assert "app/late.py:23 sets attributes of computed names" in detail
+    assert lines(scanned.cause("app.base.Filled.lost_a")) == [("app/late.py", 27)]
 
 
 def test_what_is_set_at_run_time_is_a_cause_where_a_test_died(scanned: Scanned) -> None:

@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.repair.drift import Drift, History, Kind, Splice, Spot, moved, spliced
+from benchmarks.repair.measure import Measured
 from benchmarks.repair.score import Change, Result, SiteCount, adjusted_rand_index, changes, sites, summary
+from benchmarks.repair.selection import true_clusters
+from benchmarks.repair.tool import Report, clusters
 
 BEFORE = b"a = box.gone(1)\nb = jar.gone(2)  # gone\nc = lid.gone(3)\n"
 SPOTS = tuple(Spot("m.py", BEFORE.index(b".gone", at) + 1, "gone", "here") for at in (0, 16, 40))
@@ -152,3 +155,21 @@ def test_moved_places_stand_on_the_same_byte(data: bytes, drawn: list[tuple[int,
         place = moved(splices, "m.py", offset)
         if place is not None:
             assert after[place] == byte
+
+
+def test_a_test_that_several_drifts_break_has_no_true_cluster() -> None:
+    """What each drift alone breaks decides; a test that two of them break is left out."""
+    assert true_clusters({"one": ["a", "b"], "two": ["b", "c"]}) == {"a": "one", "c": "two"}
+
+
+def test_a_file_that_cannot_be_loaded_explains_its_tests() -> None:
+    """The tests of a file or folder that could not be loaded are in the cluster of what explains that."""
+    causes = [
+        {"key": "A.gone", "tests": ["t/test_a.py::test_1", "t/test_b.py"]},
+        {"key": "B.gone", "tests": ["t/deep/conftest.py", "t/test_a.py::test_1"]},
+    ]
+    report = Report(Measured(0.0, 0.0, 0, ""), {"causes": causes})
+    found = clusters(
+        report, ["t/test_a.py::test_1", "t/test_b.py::test_2", "t/deep/test_c.py::test_3", "t/test_d.py::x"]
+    )
+    assert list(found.values()) == ["A.gone & B.gone", "A.gone", "B.gone"]

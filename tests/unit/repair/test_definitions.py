@@ -649,7 +649,19 @@ def test_callables_are_found_by_name(write: Write) -> None:
         ("class A:\n    def __init__(self, **k):\n        for n in k: setattr(self, n, k[n])", "computed names"),
         ("class A:\n    def __init__(self, **k): self.__dict__.update(k)", "computed names"),
         ("class A:\n    def __init__(self, k): self.__dict__ = k", "computed names"),
+        ("class A:\n    @classmethod\n    def put(cls, f):\n        setattr(cls, f.__name__, f)", "computed names"),
+        ("class B:\n    def __init_subclass__(cls):\n        setattr(cls, n, 1)\nclass A(B): ...", "on `m.B`"),
+        ("class A:\n    for n in names:\n        vars()[n] = 1", "computed names"),
+        (
+            "class A:\n    def __new__(cls, **k):\n        it = object.__new__(cls)\n        setattr(it, n, 1)",
+            "computed",
+        ),
         ("class M(type):\n    def __getattr__(c, n): ...\nclass A(metaclass=M): ...", "its metaclass `m.M`"),
+        (
+            "class M(type):\n    def __init__(c, *a):\n        setattr(c, n, 1)\nclass A(metaclass=M): ...",
+            "its metaclass",
+        ),
+        ("class M(type):\n    def __new__(m, n, b, s):\n        s[x] = 1\nclass A(metaclass=M): ...", "its metaclass"),
         ("class X: ...\nclass Y(X): ...\nclass A(X, Y): ...", "no consistent order"),
     ],
 )
@@ -701,6 +713,17 @@ def test_what_is_dynamic_depends_on_what_is_asked(write: Write) -> None:
     assert definitions.dynamic(owner(definitions, "m.B"), Access.INSTANCE) is not None
 
 
+def test_what_a_method_of_instances_sets_says_nothing_of_the_class(write: Write) -> None:
+    """What `__init__` sets under computed names is the instances' own; what a class method sets is the class's too."""
+    definitions = write(
+        m="class A:\n    def __init__(self, **k):\n        for n in k: setattr(self, n, k[n])\n"
+        "class B:\n    @classmethod\n    def put(cls, f):\n        setattr(cls, f.__name__, f)\n"
+    )
+    assert definitions.dynamic(owner(definitions, "m.A"), Access.CLASS) is None
+    assert definitions.dynamic(owner(definitions, "m.B"), Access.CLASS) is not None
+    assert definitions.dynamic(owner(definitions, "m.B"), Access.INSTANCE) is not None
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -708,6 +731,9 @@ def test_what_is_dynamic_depends_on_what_is_asked(write: Write) -> None:
         ("from nowhere import *", "`from nowhere import *`"),
         ("globals()[name] = 1", "computed"),
         ("globals().update(x)", "computed"),
+        ("def f():\n    globals()[name] = 1\nf()", "computed"),
+        ("def f():\n    globals().update(x)\nf()", "computed"),
+        ("import sys\ndef f():\n    setattr(sys.modules[__name__], n, 1)\nf()", "by `setattr`"),
         ("import sys\nsys.modules[__name__] = thing", "another object"),
     ],
 )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from netra_repair.causes import Proof
 from netra_repair.definitions import Definitions
 from netra_repair.diagnostics import CauseKind
-from netra_repair.grouping import grouped
+from netra_repair.grouping import grouped, part_of
 from netra_repair.owners import Access, Owner
 from netra_repair.references import Reference, Use
 from netra_repair.refusals import Reason, Refusal
@@ -155,6 +155,22 @@ def test_what_several_said_of_a_place_is_one_site(definitions: Definitions) -> N
     [site] = group.sites
     assert site.proofs == (Proof.TEST, Proof.TYPE_SERVER)
     assert site.tests == ("t::a", "t::b")
+
+
+def test_the_classes_that_come_to_one_place_are_kept(definitions: Definitions) -> None:
+    """Where tests bring two classes to one place, the site names both, and so does each part of the group."""
+    left, right = definitions.named("pkg.base.Left"), definitions.named("pkg.base.Right")
+    assert left is not None
+    assert right is not None
+    seen = [sighting(each, proof=Proof.TEST, test="t::a") for each in (left, right)]
+    [group] = grouped([*seen, sighting(right, 2)], definitions)
+    assert [(site.receiver, site.others) for site in group.sites] == [(left, (right,)), (right, ())]
+    for receiver, lines in ((left, [1]), (right, [1, 2])):
+        part = part_of(group, (receiver,), definitions)
+        assert (part.owner, part.receivers) == (receiver, (receiver,))
+        assert [site.reference.position.line for site in part.sites] == lines
+        assert {site.receiver for site in part.sites} == {receiver}
+    assert part_of(group, (left, right), definitions) == group
 
 
 def test_what_one_said_against_a_place_stays(definitions: Definitions) -> None:

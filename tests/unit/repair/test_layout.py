@@ -12,8 +12,8 @@ import libcst as cst
 import pytest
 from libcst.metadata import ByteSpanPositionProvider, MetadataWrapper, ParentNodeProvider
 
-from netra_repair.layout import Layout, UnparsableSource, deeply, parsed
-from netra_repair.source import Source, Span
+from netra_repair.layout import Layout, deeply, parsed
+from netra_repair.source import Source, Span, UnparsableSource
 
 AWKWARD = '''# é 😀
 @a.b(c)  # comment

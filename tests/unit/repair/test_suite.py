@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import threading
@@ -10,7 +11,6 @@ import venv
 from collections.abc import Mapping
 from pathlib import Path
 
-import psutil
 import pytest
 
 from netra_repair.errors import TestRunError
@@ -194,12 +194,16 @@ time.sleep(600)
 """
 
 
-def is_running(pid: int) -> bool:
-    """Whether a process lives; one that ended and was not waited for does not."""
+def has_ended(pid: int) -> bool:
+    """Whether a process that was killed is gone, when it is within some seconds; waited for or not."""
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([process], [], [], 10)[0])
+    finally:
+        os.close(process)
 
 
 def test_a_run_that_takes_too_long_is_ended(tmp_path: Path) -> None:
@@ -210,7 +214,7 @@ def test_a_run_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     assert (result.interrupted or "").startswith("stopped after 1 s")
     assert result.cases == {}
     if (tmp_path / "child").exists():  # a slow machine may not have come so far
-        assert not is_running(int((tmp_path / "child").read_text()))
+        assert has_ended(int((tmp_path / "child").read_text()))
 
 
 def test_an_interrupt_ends_the_tests_as_well(tmp_path: Path) -> None:
@@ -228,7 +232,7 @@ def test_an_interrupt_ends_the_tests_as_well(tmp_path: Path) -> None:
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         Suite(root, PYTHON, [root]).run(timeout_s=50)
-    assert not is_running(child[0])
+    assert has_ended(child[0])
 
 
 def test_a_conftest_that_cannot_be_imported_is_a_case(tmp_path: Path) -> None:
@@ -286,9 +290,12 @@ def test_no_tests_is_an_exit_code(tmp_path: Path) -> None:
     assert (result.cases, result.exit_code, result.interrupted) == ({}, 5, None)
 
 
-def test_a_project_without_the_cache_plugin_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["its configuration", "the user's arguments"])
+def test_a_project_without_the_cache_plugin_runs(where: str, tmp_path: Path) -> None:
     """The option for the cache is no error where pytest does not know it and warnings are errors."""
-    (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\naddopts = -p no:cacheprovider\n")
+    without = ("-p", "no:cacheprovider")
+    configured = f"addopts = {' '.join(without)}\n" if where == "its configuration" else ""
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\nfilterwarnings = error\n{configured}")
     (tmp_path / "test_one.py").write_text("def test_a(): pass\n")
-    result = Suite(tmp_path, Path(sys.executable), [tmp_path]).run()
+    result = Suite(tmp_path, Path(sys.executable), [tmp_path], () if configured else without).run()
     assert [case.outcome for case in result.cases.values()] == [Outcome.PASSED]

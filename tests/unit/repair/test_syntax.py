@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netra_repair.references import Guard, Reference, Star, Use
-from netra_repair.source import Source, Span
-from netra_repair.syntax import Syntax, UnparsableSource
+from netra_repair.source import Source, Span, UnparsableSource
+from netra_repair.syntax import Syntax
 
 
 def syntax_of(code: str, module: str = "pkg.tests.test_m", path: str = "pkg/tests/test_m.py") -> Syntax:

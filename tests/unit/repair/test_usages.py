@@ -33,7 +33,6 @@ def test_calls_are_told_with_their_keywords_and_receivers(tmp_path: Path) -> Non
         ("other.py", 1, 1, "Ctx"),
     ]
     assert found.calls[0].keywords == {"user_id", "thread_id"}
-    assert found.calls[0].positional == 1
     assert found.mentions == 3
 
 

@@ -167,17 +167,6 @@ def test_the_copy_is_a_project_of_its_own(root: Path) -> None:
         assert workspace.project.module_of("src/pkg/a.py") == project.module_of("src/pkg/a.py")
 
 
-def test_changed_sources_are_told(root: Path) -> None:
-    """What tests did to sources shows; other files are their own business."""
-    write_files(root, {"a.py": b"1", "b.py": b"2", "c.py": b"3", "d.txt": b"4"})
-    with Workspace(project_of(root)) as workspace:
-        assert workspace.changed() == ()
-        (workspace.root / "b.py").write_bytes(b"changed")
-        (workspace.root / "c.py").unlink()
-        (workspace.root / "d.txt").unlink()
-        assert workspace.changed() == ("b.py", "c.py")
-
-
 def test_a_project_that_is_too_large_is_refused_before_anything_is_copied(root: Path, temporary: Path) -> None:
     """The limit counts what would be copied, and the error says how much that is and what to do."""
     write_files(root, {"a.py": b"x" * 600, "env/pyvenv.cfg": b"y" * 10_000})

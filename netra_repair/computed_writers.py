@@ -1,0 +1,215 @@
+"""Places that set attributes whose names only the running program knows, and the classes and modules they concern.
+
+`setattr(C, name, …)`, `vars(thing)[name] = …`, `thing.__dict__.update(…)`; also through a function that does so with
+what it is given: `add_methods(C)`, `@add_methods`, `@onto(C)`. What a class sets on itself is in its outline.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from netra_repair.definitions import Definitions
+from netra_repair.line_nodes import span_of
+from netra_repair.outline_reader import parsed
+from netra_repair.owners import Access, Owner
+from netra_repair.project import Project
+from netra_repair.receivers import Receivers
+from netra_repair.source import Source, Span, UnreadableSource
+from netra_repair.spellings import Around, last_name, walked
+
+_MAYBE = re.compile(rb"\bsetattr\s*\(|\b__setattr__\b|\b__dict__\b|\bvars\s*\(")
+
+
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    """One place.
+
+    Attributes:
+        path: the file.
+        line: from 1.
+        spelling: a regular expression of the names that it may set.
+        target: what they are set on: an expression, or the line of a decorated class.
+    """
+
+    path: str
+    line: int
+    spelling: str
+    target: Span | int
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the files say without any types.
+
+    Attributes:
+        writers: those with a target of their own.
+        helpers: by the name of a function that sets attributes on what it is given, the spellings.
+    """
+
+    writers: tuple[_Writer, ...]
+    helpers: Mapping[str, tuple[str, ...]]
+
+
+class ComputedWriters:
+    """Finds the places of a project, and asks what they concern.
+
+    Args:
+        project: whose sources.
+        definitions: knows the MROs.
+        receivers: tells what an expression is.
+    """
+
+    def __init__(self, project: Project, definitions: Definitions, receivers: Receivers) -> None:
+        self._project = project
+        self._definitions = definitions
+        self._receivers = receivers
+        self._by_class: dict[str, list[_Writer]] = {}
+
+    def on(self, owner: Owner, access: Access | None, attribute: str) -> str | None:
+        """A place that may set an attribute on an owner, or on a class that it inherits from.
+
+        Args:
+            owner: a class or module of the project.
+            access: how the attribute is looked up: what is set on instances says nothing of the class.
+            attribute: its name.
+
+        Returns:
+            File and line, "pkg/late.py:7"; None when there is none.
+        """
+        above = [each for each in self._definitions.mro(owner) if each.is_inside]
+        for name in dict.fromkeys(each.short_name for each in above):
+            for writer in self._mentioning(name):
+                if re.fullmatch(writer.spelling, attribute) and self._concerns(writer, above, access):
+                    return f"{writer.path}:{writer.line}"
+        return None
+
+    def forget(self) -> None:
+        """Takes notice that files have been written: they are read again when they are needed."""
+        self.__dict__.pop("_found", None)
+        self._by_class.clear()
+
+    def _concerns(self, writer: _Writer, above: Collection[Owner], access: Access | None) -> bool:
+        if isinstance(writer.target, int):
+            decorated = self._definitions.class_at(self._project.root / writer.path, writer.target)
+            owners = [(decorated, Access.CLASS)] if decorated is not None else []
+        else:
+            owners = list(self._receivers.of(Source.read(self._project.root, writer.path), writer.target).owners)
+        return any(each in above and not (access is Access.CLASS and on is Access.INSTANCE) for each, on in owners)
+
+    def _mentioning(self, name: str) -> list[_Writer]:
+        """The writers in files that name a class; those of other files have it from a file that does."""
+        if name not in self._by_class:
+            named = re.compile(rb"\b" + re.escape(name.encode()) + rb"\b")
+            direct = defaultdict(list)
+            for writer in self._found.writers:
+                direct[writer.path].append(writer)
+            helpers = self._found.helpers
+            calling = _calling(helpers)
+            found: list[_Writer] = []
+            for path in self._project.sources if helpers else sorted(direct):
+                data = _read(self._project, path)
+                if named.search(data) is None:
+                    continue
+                found += direct.get(path, ())
+                if helpers and calling.search(data):
+                    found += _through(self._project, path, helpers)
+            self._by_class[name] = found
+        return self._by_class[name]
+
+    @cached_property
+    def _found(self) -> _Found:
+        writers: list[_Writer] = []
+        helpers: dict[str, set[str]] = defaultdict(set)
+        calls: list[tuple[str, str]] = []  # a function, and one to which it hands on what it is given
+        for path in self._project.sources:
+            if _MAYBE.search(_read(self._project, path)) is None:
+                continue
+            source, nodes = _nodes(self._project, path)
+            for node, around in nodes:
+                for target, key, value in _written(node):
+                    function = around.given.get(target.id) if isinstance(target, ast.Name) else None
+                    spelling = around.spelling(key, value)
+                    if function:
+                        helpers[function].add(spelling)
+                    if function != "":
+                        writers.append(_Writer(path, target.lineno, spelling, span_of(source, target)))
+                if isinstance(node, ast.Call):
+                    handed = {around.given.get(each.id, "") for each in _arguments(node) if isinstance(each, ast.Name)}
+                    calls += [(function, last_name(node.func)) for function in handed if function]
+        changed = True
+        while changed:
+            known = {function: helpers[called] - helpers[function] for function, called in calls if called in helpers}
+            changed = any(known.values())
+            for function, spellings in known.items():
+                helpers[function] |= spellings
+        return _Found(tuple(writers), {name: tuple(sorted(each)) for name, each in helpers.items()})
+
+
+def _through(project: Project, path: str, helpers: Mapping[str, tuple[str, ...]]) -> Iterator[_Writer]:
+    """The calls of helpers, and the classes that they decorate."""
+    source, nodes = _nodes(project, path)
+    for node, _ in nodes:
+        if isinstance(node, ast.ClassDef):
+            for decorator in node.decorator_list:
+                called = decorator.func if isinstance(decorator, ast.Call) else decorator
+                for spelling in helpers.get(last_name(called), ()):
+                    yield _Writer(path, decorator.lineno, spelling, node.lineno)
+        if isinstance(node, ast.Call):
+            for spelling in helpers.get(last_name(node.func), ()):
+                for argument in _arguments(node):
+                    if isinstance(argument, ast.Attribute | ast.Name):
+                        yield _Writer(path, node.lineno, spelling, span_of(source, argument))
+
+
+def _calling(names: Iterable[str]) -> re.Pattern[bytes]:
+    words = b"|".join(re.escape(name.encode()) for name in sorted(names))
+    return re.compile(rb"\b(?:" + words + rb")\b")
+
+
+def _read(project: Project, path: str) -> bytes:
+    try:
+        return (project.root / path).read_bytes()
+    except OSError:
+        return b""
+
+
+def _nodes(project: Project, path: str) -> tuple[Source, Iterator[tuple[ast.AST, Around]]]:
+    """A file's nodes, none when it cannot be read; each with what names mean there."""
+    try:
+        source = Source.read(project.root, path)
+        return source, walked(parsed(source.text))
+    except (UnreadableSource, SyntaxError, ValueError, RecursionError, MemoryError):
+        return Source(path, b"", "utf-8", ""), iter(())
+
+
+def _written(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr | None, ast.expr | None]]:
+    """What a node sets an attribute on, the expression of the attribute's name, None for any, and that of its value."""
+    match node:
+        case ast.Call(func=ast.Name(id="setattr") | ast.Attribute(value=ast.Name(id="builtins"), attr="setattr")):
+            if len(node.args) == 3 and not isinstance(node.args[1], ast.Constant):
+                yield node.args[0], node.args[1], node.args[2]
+        case ast.Call(func=ast.Attribute(attr="__setattr__"), args=[target, key, value]):
+            if not isinstance(key, ast.Constant):
+                yield target, key, value
+        case ast.Subscript(value=held, slice=key, ctx=ast.Store()):
+            yield from ((target, key, None) for target in _with_attributes(held))
+        case ast.Call(func=ast.Attribute(value=held, attr="update" | "setdefault"), args=args, keywords=keywords):
+            names = [] if args else [ast.Constant(keyword.arg) for keyword in keywords if keyword.arg is not None]
+            keys = names if names and len(names) == len(keywords) else [None]
+            yield from ((target, key, None) for target in _with_attributes(held) for key in keys)
+
+
+def _with_attributes(held: ast.expr) -> Iterator[ast.expr]:
+    """The object whose attributes a mapping holds."""
+    match held:
+        case ast.Attribute(value=target, attr="__dict__") | ast.Call(func=ast.Name(id="vars"), args=[target]):
+            yield target
+
+
+def _arguments(call: ast.Call) -> list[ast.expr]:
+    return [*call.args, *(keyword.value for keyword in call.keywords)]

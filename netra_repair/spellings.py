@@ -1,0 +1,124 @@
+"""What a computed name can be, as far as a module's text tells: the parameters, loops and constants around a node."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+_ANY = ".*"
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What names mean at a node.
+
+    Attributes:
+        given: the parameters around it, with the function that they are of; "" for `self` and `cls`.
+        tables: constants of the module that hold texts, as a regular expression of these.
+        loops: the variables of the loops around it, with what they go through.
+    """
+
+    given: Mapping[str, str]
+    tables: Mapping[str, str]
+    loops: Mapping[str, str]
+
+    def spelling(self, key: ast.expr | None, value: ast.expr | None) -> str:
+        """A regular expression of the names that a key can be, where `value` is put under it."""
+        match key, value:
+            case ast.Name(id=name), ast.Subscript(value=ast.Name(id=table), slice=ast.Name(id=index)):
+                if name == index and table in self.tables:
+                    return self.tables[table]
+        match key:
+            case ast.Name(id=name):
+                return self.loops.get(name, _ANY)
+            case ast.Constant(value=str(text)):
+                return re.escape(text)
+            case ast.JoinedStr(values=parts):
+                return "".join(self.spelling(part, None) for part in parts)
+            case ast.FormattedValue(value=part, conversion=-1, format_spec=None):
+                return self.spelling(part, None)
+            case ast.BinOp(left=left, op=ast.Add(), right=right):
+                return self.spelling(left, None) + self.spelling(right, None)
+        return _ANY
+
+    def within(self, loop: ast.For) -> Around:
+        """What they mean in the body of a loop."""
+        match loop:
+            case ast.For(target=ast.Name(id=name), iter=values):
+                return replace(self, loops={**self.loops, name: self._through(values)})
+            case ast.For(
+                target=ast.Tuple(elts=[ast.Name(id=name), _]),
+                iter=ast.Call(func=ast.Attribute(value=ast.Name(id=table), attr="items")),
+            ):
+                return replace(self, loops={**self.loops, name: self.tables.get(table, _ANY)})
+        return self
+
+    def _through(self, values: ast.expr) -> str:
+        if isinstance(values, ast.Name):
+            return self.tables.get(values.id, _ANY)
+        return _texts(values) or _ANY
+
+
+def _texts(display: ast.expr | None) -> str | None:
+    """A regular expression of the texts of a display, the keys of a mapping; None when it may hold others."""
+    match display:
+        case ast.Dict(keys=elements):
+            texts: list[ast.expr | None] = elements
+        case ast.Tuple(elts=items) | ast.List(elts=items) | ast.Set(elts=items):
+            texts = [*items]
+        case _:
+            return None
+    found = [each.value for each in texts if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+    return f"(?:{'|'.join(map(re.escape, found))})" if found and len(found) == len(texts) else None
+
+
+def _tables(tree: ast.Module) -> dict[str, str]:
+    """The constants of a module that hold texts: names that are bound once, and never changed by name."""
+    bound: dict[str, list[ast.expr | None]] = defaultdict(list)
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                bound[name].append(value)
+            case ast.AnnAssign(target=ast.Name(id=name), value=value):
+                bound[name].append(value)
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="append" | "extend" | "update" | "add")):
+                bound[name].append(None)
+            case ast.Subscript(value=ast.Name(id=name), ctx=ast.Store()) | ast.AugAssign(target=ast.Name(id=name)):
+                bound[name].append(None)
+    found = {name: _texts(values[0]) for name, values in bound.items() if len(values) == 1}
+    return {name: texts for name, texts in found.items() if texts is not None}
+
+
+def walked(tree: ast.Module) -> Iterator[tuple[ast.AST, Around]]:
+    """Every node of a module, with what names mean there."""
+    waiting: list[tuple[ast.AST, Around, str]] = [(tree, Around({}, _tables(tree), {}), "")]
+    while waiting:
+        node, around, class_ = waiting.pop()
+        yield node, around
+        inner = ""
+        if isinstance(node, ast.ClassDef):
+            inner = node.name
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            arguments = node.args
+            named = [each.arg for each in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]]
+            function = class_ if class_ and node.name == "__init__" else node.name
+            given = {**around.given, **dict.fromkeys(named, function)}
+            if class_ and named and not any(last_name(each) == "staticmethod" for each in node.decorator_list):
+                given[named[0]] = ""  # the class itself, or an instance of it
+            around = replace(around, given=given)
+        elif isinstance(node, ast.If | ast.Try):
+            inner = class_
+        elif isinstance(node, ast.For):
+            around = around.within(node)
+        waiting += [(child, around, inner) for child in ast.iter_child_nodes(node)]
+
+
+def last_name(expression: ast.expr) -> str:
+    """The name itself, or what stands behind the last dot; "" for any other expression."""
+    match expression:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+    return ""
