@@ -9,12 +9,12 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from netra_repair.definitions import Definitions
-from netra_repair.line_nodes import span_of
+from netra_repair.line_nodes import lines_of, nodes_on, span_of
 from netra_repair.outline_reader import parsed
 from netra_repair.owners import Access, Owner
 from netra_repair.project import Project
@@ -23,6 +23,9 @@ from netra_repair.source import Source, Span, UnreadableSource
 from netra_repair.spellings import Around, last_name, walked
 
 _MAYBE = re.compile(rb"\bsetattr\s*\(|\b__setattr__\b|\b__dict__\b|\bvars\s*\(")
+
+_WORD = re.compile(rb"[\w\x80-\xff]+")
+_UNUSABLE = (UnreadableSource, SyntaxError, ValueError, RecursionError, MemoryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +50,11 @@ class _Found:
     """What the files say without any types.
 
     Attributes:
-        writers: those with a target of their own.
+        writers: those with a target of their own, by file.
         helpers: by the name of a function that sets attributes on what it is given, the spellings.
     """
 
-    writers: tuple[_Writer, ...]
+    writers: Mapping[str, Sequence[_Writer]]
     helpers: Mapping[str, tuple[str, ...]]
 
 
@@ -68,7 +71,8 @@ class ComputedWriters:
         self._project = project
         self._definitions = definitions
         self._receivers = receivers
-        self._by_class: dict[str, list[_Writer]] = {}
+        self._through: dict[str, list[_Writer]] = {}
+        self._owners: dict[_Writer, tuple[tuple[Owner, Access], ...]] = {}
 
     def on(self, owner: Owner, access: Access | None, attribute: str) -> str | None:
         """A place that may set an attribute on an owner, or on a class that it inherits from.
@@ -90,40 +94,48 @@ class ComputedWriters:
 
     def forget(self) -> None:
         """Takes notice that files have been written: they are read again when they are needed."""
-        self.__dict__.pop("_found", None)
-        self._by_class.clear()
+        for kept in ("_found", "_words"):
+            self.__dict__.pop(kept, None)
+        self._through.clear()
+        self._owners.clear()
 
     def _concerns(self, writer: _Writer, above: Collection[Owner], access: Access | None) -> bool:
-        if isinstance(writer.target, int):
-            decorated = self._definitions.class_at(self._project.root / writer.path, writer.target)
-            owners = [(decorated, Access.CLASS)] if decorated is not None else []
-        else:
-            owners = list(self._receivers.of(Source.read(self._project.root, writer.path), writer.target).owners)
+        if writer not in self._owners:
+            self._owners[writer] = self._owners_of(writer)
+        owners = self._owners[writer]
         return any(each in above and not (access is Access.CLASS and on is Access.INSTANCE) for each, on in owners)
 
-    def _mentioning(self, name: str) -> list[_Writer]:
+    def _owners_of(self, writer: _Writer) -> tuple[tuple[Owner, Access], ...]:
+        if isinstance(writer.target, int):
+            decorated = self._definitions.class_at(self._project.root / writer.path, writer.target)
+            return ((decorated, Access.CLASS),) if decorated is not None else ()
+        return self._receivers.of(Source.read(self._project.root, writer.path), writer.target).owners
+
+    def _mentioning(self, name: str) -> Iterator[_Writer]:
         """The writers in files that name a class; those of other files have it from a file that does."""
-        if name not in self._by_class:
-            named = re.compile(rb"\b" + re.escape(name.encode()) + rb"\b")
-            direct = defaultdict(list)
-            for writer in self._found.writers:
-                direct[writer.path].append(writer)
-            helpers = self._found.helpers
-            calling = _calling(helpers)
-            found: list[_Writer] = []
-            for path in self._project.sources if helpers else sorted(direct):
-                data = _read(self._project, path)
-                if named.search(data) is None:
-                    continue
-                found += direct.get(path, ())
-                if helpers and calling.search(data):
-                    found += _through(self._project, path, helpers)
-            self._by_class[name] = found
-        return self._by_class[name]
+        word = name.encode()
+        for path, words in self._words.items():
+            if word in words:
+                if path not in self._through:
+                    self._through[path] = list(_through(self._project, path, self._found.helpers))
+                yield from self._found.writers.get(path, ())
+                yield from self._through[path]
+
+    @cached_property
+    def _words(self) -> dict[str, frozenset[bytes]]:
+        """The words of the files that may have writers."""
+        found = self._found
+        calling = _calling(found.helpers)
+        words: dict[str, frozenset[bytes]] = {}
+        for path in self._project.sources:
+            data = _read(self._project, path)
+            if path in found.writers or (found.helpers and calling.search(data)):
+                words[path] = frozenset(_WORD.findall(data))
+        return words
 
     @cached_property
     def _found(self) -> _Found:
-        writers: list[_Writer] = []
+        writers: defaultdict[str, list[_Writer]] = defaultdict(list)
         helpers: dict[str, set[str]] = defaultdict(set)
         calls: list[tuple[str, str]] = []  # a function, and one to which it hands on what it is given
         for path in self._project.sources:
@@ -137,7 +149,7 @@ class ComputedWriters:
                     if function:
                         helpers[function].add(spelling)
                     if function != "":
-                        writers.append(_Writer(path, target.lineno, spelling, span_of(source, target)))
+                        writers[path].append(_Writer(path, target.lineno, spelling, span_of(source, target)))
                 if isinstance(node, ast.Call):
                     handed = {around.given.get(each.id, "") for each in _arguments(node) if isinstance(each, ast.Name)}
                     calls += [(function, last_name(node.func)) for function in handed if function]
@@ -147,13 +159,19 @@ class ComputedWriters:
             changed = any(known.values())
             for function, spellings in known.items():
                 helpers[function] |= spellings
-        return _Found(tuple(writers), {name: tuple(sorted(each)) for name, each in helpers.items()})
+        return _Found(dict(writers), {name: tuple(sorted(each)) for name, each in helpers.items()})
 
 
 def _through(project: Project, path: str, helpers: Mapping[str, tuple[str, ...]]) -> Iterator[_Writer]:
     """The calls of helpers, and the classes that they decorate."""
-    source, nodes = _nodes(project, path)
-    for node, _ in nodes:
+    if not helpers:
+        return
+    try:
+        source = Source.read(project.root, path)
+        tree = parsed(source.text)
+    except _UNUSABLE:
+        return
+    for node in nodes_on(tree, lines_of(source.data, _calling(helpers))):
         if isinstance(node, ast.ClassDef):
             for decorator in node.decorator_list:
                 called = decorator.func if isinstance(decorator, ast.Call) else decorator
@@ -167,8 +185,9 @@ def _through(project: Project, path: str, helpers: Mapping[str, tuple[str, ...]]
 
 
 def _calling(names: Iterable[str]) -> re.Pattern[bytes]:
+    """Where one of some functions may be called, or decorates."""
     words = b"|".join(re.escape(name.encode()) for name in sorted(names))
-    return re.compile(rb"\b(?:" + words + rb")\b")
+    return re.compile(rb"@[ \t]*(?:\w+\.)*(?:" + words + rb")\b|\b(?:" + words + rb")[ \t]*\(")
 
 
 def _read(project: Project, path: str) -> bytes:
@@ -183,7 +202,7 @@ def _nodes(project: Project, path: str) -> tuple[Source, Iterator[tuple[ast.AST,
     try:
         source = Source.read(project.root, path)
         return source, walked(parsed(source.text))
-    except (UnreadableSource, SyntaxError, ValueError, RecursionError, MemoryError):
+    except _UNUSABLE:
         return Source(path, b"", "utf-8", ""), iter(())
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from netra_repair.blocks import statements_in
+
 
 class Kept(Enum):
     """What a decorator leaves of what it decorates."""
@@ -113,13 +115,7 @@ def _of_decorator(node: ast.FunctionDef, *, is_factory: bool) -> Effect | None:
 
 
 def _returns(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.expr | None]:
-    waiting: list[ast.AST] = list(node.body)
-    while waiting:
-        child = waiting.pop()
-        if isinstance(child, ast.Return):
-            yield child.value
-        elif not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
-            waiting += ast.iter_child_nodes(child)
+    return (child.value for child in statements_in(node.body) if isinstance(child, ast.Return))
 
 
 def _returned_function(node: ast.FunctionDef) -> ast.FunctionDef | ast.AsyncFunctionDef | None:

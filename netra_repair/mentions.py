@@ -27,6 +27,7 @@ _COMMENT_OR_STRING = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_WORD = re.compile(r"\w+")
 _FIELD = re.compile(r"\{[^{}]*\}")
 
 
@@ -83,7 +84,7 @@ class _Words:
     def __init__(self, names: Collection[str]) -> None:
         self.found: Counter[tuple[str, str]] = Counter()
         self._raw = [name.encode() for name in names]
-        self._pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, names))})(?!\w)")
+        self._names = frozenset(names)
 
     def count_source(self, root: Path, path: str) -> None:
         data = _read(root / path)
@@ -103,7 +104,7 @@ class _Words:
             self._add("texts", data.decode("utf-8", "replace"))
 
     def _add(self, kind: str, text: str) -> None:
-        self.found.update((kind, name) for name in self._pattern.findall(text))
+        self.found.update((kind, name) for name in _WORD.findall(text) if name in self._names)
 
 
 def _read(file: Path) -> bytes:

@@ -7,8 +7,12 @@ from collections.abc import Iterable, Sequence
 
 from netra_repair.line_nodes import lines_of
 from netra_repair.project import Project
+from netra_repair.source import Span
 
-_NAME = rb"([A-Za-z_\x80-\xff][\w\x80-\xff]*)"
+_IDENTIFIER = rb"[A-Za-z_\x80-\xff][\w\x80-\xff]*"
+_NAME = rb"(" + _IDENTIFIER + rb")"
+_DOTTED = re.compile(rb"(?<![\w.\x80-\xff\])}'\"])" + _IDENTIFIER + rb"(?:\." + _IDENTIFIER + rb")*\Z")
+_LONGEST = 200  # bytes of a dotted name that are looked at
 _READ = re.compile(rb"\.[ \t]*" + _NAME)
 # `x.name = …`, `x.name += …`, `x.name: T = …`, `x.name, y = …`, `for x.name in …`, and names in quotes as in `setattr`.
 _WRITTEN = re.compile(
@@ -18,6 +22,10 @@ _WRITTEN = re.compile(
 )
 # In a file with one of these, a name in quotes may be made by a patch.
 _MADE_BY_PATCH = re.compile(rb"\b(?:create[ \t]*=[ \t]*True|raising[ \t]*=[ \t]*False)\b")
+_DOTTED = re.compile(
+    rb"(?<![\w.\x80-\xff\])}'\"])[A-Za-z_\x80-\xff][\w\x80-\xff]*(?:\.[A-Za-z_\x80-\xff][\w\x80-\xff]*)*\Z"
+)
+_LONGEST = 200  # bytes of such a name that are looked at
 _QUOTED = re.compile(rb"['\"](?:[\w.]*\.)?" + _NAME + rb"['\"]")
 
 
@@ -48,12 +56,21 @@ class Occurrences:
         """The lines, from 1, on which one of the files may have the name behind a dot."""
         return lines_of(self._data(path), re.compile(rb"(?<![\w\x80-\xff])%b(?![\w\x80-\xff])" % name.encode()))
 
-    def writes(self, path: str, name: str) -> list[int]:
-        """Where one of the files may set an attribute of the name: offsets of the name's first byte."""
+    def writes(self, path: str, name: str) -> list[tuple[int, Span | None]]:
+        """Where one of the files may set an attribute of the name.
+
+        Returns:
+            The offsets of the name's first byte, each with what stands left of the dot where that is a plain dotted
+            name, "self" or "pkg.ctx.Ctx", and else None.
+        """
         data, wanted = self._data(path), name.encode()
         patterns = (_WRITTEN, _QUOTED) if _MADE_BY_PATCH.search(data) else (_WRITTEN,)
         found = (match for pattern in patterns for match in pattern.finditer(data))
-        return [match.start(match.lastindex) for match in found if match.lastindex and match[match.lastindex] == wanted]
+        return [
+            (match.start(match.lastindex), _dotted_before(data, match.start()) if match[1] is not None else None)
+            for match in found
+            if match.lastindex and match[match.lastindex] == wanted
+        ]
 
     def defining(self, name: str) -> bool:
         """Whether the text of a file may give a class or module something of the name."""
@@ -87,3 +104,10 @@ class Occurrences:
             return (self._project.root / path).read_bytes()
         except OSError:
             return b""
+
+
+def _dotted_before(data: bytes, dot: int) -> Span | None:
+    """The plain dotted name that ends at a dot."""
+    start = max(dot - _LONGEST, 0)
+    name = _DOTTED.search(data, start, dot)
+    return Span(name.start(), dot) if name is not None and name.start() > start else None

@@ -5,14 +5,18 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from netra_repair.blocks import statements_in
 from netra_repair.conditions import truth, unseen_by_checkers
 from netra_repair.decorators import effect_of
 from netra_repair.outline import Assigned, Class, Function, Imported, Outline, Scope
 from netra_repair.owners import Parameter, ParameterKind
 
 _LOCALS = "<locals>"
+
+# A module without one of these words sets attributes by assignment only: no expression need be looked into.
+_MAY_COMPUTE = re.compile(r"\b(?:setattr|__setattr__|__dict__|vars|locals)\b")
 
 # What a docstring says of a name that it took the place of.
 _REPLACES = re.compile(
@@ -38,7 +42,9 @@ def outlined(
     """
     try:
         tree = parsed(text)
-        reader = _Reader(name if is_package else name.rpartition(".")[0], version)
+        reader = _Reader(
+            name if is_package else name.rpartition(".")[0], version, may_compute=_MAY_COMPUTE.search(text) is not None
+        )
         reader.statements(tree.body, reader.module, "", conditional=False)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
@@ -113,9 +119,10 @@ def parameters_of(arguments: ast.arguments) -> tuple[Parameter, ...]:
 class _Reader:
     """Walks the statements of one module. Expressions are looked at only where they bind or set something."""
 
-    def __init__(self, package: str, version: tuple[int, ...] | None) -> None:
+    def __init__(self, package: str, version: tuple[int, ...] | None, *, may_compute: bool) -> None:
         self.package = package
         self.version = version
+        self.may_compute = may_compute
         self.module = Scope()
         self.stars: list[str] = []
         self.classes: dict[int, Class] = {}
@@ -200,7 +207,7 @@ class _Reader:
     def _class(self, node: ast.ClassDef, scope: Scope, prefix: str, conditional: bool) -> None:
         body = Scope(parent=scope)
         self.statements(node.body, body, f"{prefix}{node.name}.", conditional=False)
-        sets, computed, of_class = _set_by_methods(node.body)
+        sets, computed, of_class = _set_by_methods(node.body, may_compute=self.may_compute)
         found = Class(
             node.name,
             prefix + node.name,
@@ -213,7 +220,7 @@ class _Reader:
             body,
             sets,
             computed,
-            of_class or _computed_in_body(node.body),
+            of_class or (_computed_in_body(node.body) if self.may_compute else None),
         )
         scope.add(found)
         self.classes[node.lineno] = found
@@ -352,8 +359,12 @@ _RESTORING = frozenset({"__setstate__", "__setattr__", "__delattr__", "__copy__"
 _OF_CLASS = frozenset({"__init_subclass__", "__class_getitem__", "__new__"})
 
 
-def _set_by_methods(body: Iterable[ast.stmt]) -> tuple[dict[str, int], int | None, int | None]:
+def _set_by_methods(body: Iterable[ast.stmt], *, may_compute: bool) -> tuple[dict[str, int], int | None, int | None]:
     """Attributes that methods set on their first parameter, and the lines that set those of computed names.
+
+    Args:
+        body: of a class.
+        may_compute: whether attributes may be set by anything but assignments.
 
     Returns:
         The attributes; the first such line in a method of instances; the first one in a method of the class.
@@ -368,8 +379,10 @@ def _set_by_methods(body: Iterable[ast.stmt]) -> tuple[dict[str, int], int | Non
         # `__new__` sets attributes on what it makes, and that of a metaclass on the class or in its namespace.
         made = {each.arg for each in arguments[3:4]} if method.name == "__new__" else set()
         own = {arguments[0].arg} | (_assigned(method) if method.name == "__new__" else set())
-        for node in ast.walk(method):
-            found = [_set_on(node, owner) for owner in sorted(own)]
+        owners = sorted(own)
+        # What `__new__` puts into a namespace are no attributes, whatever the module's words are.
+        for node in ast.walk(method) if may_compute or made else _targets(method):
+            found = [_set_on(node, owner) for owner in owners]
             name, line = next((each for each in found if each[1]), (None, 0))
             if name is not None:
                 sets.setdefault(name, line)
@@ -379,6 +392,29 @@ def _set_by_methods(body: Iterable[ast.stmt]) -> tuple[dict[str, int], int | Non
                 else:
                     computed = computed or line
     return sets, computed, on_class
+
+
+def _targets(method: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.AST]:
+    """What the statements of a method assign to, functions in it included."""
+    for node in statements_in(method.body, nested=True):
+        match node:
+            case ast.Assign(targets=waiting):
+                waiting = list(waiting)
+            case ast.AugAssign(target=target) | ast.AnnAssign(target=target) | ast.For(target=target):
+                waiting = [target]
+            case ast.AsyncFor(target=target):
+                waiting = [target]
+            case ast.With(items=items) | ast.AsyncWith(items=items):
+                waiting = [item.optional_vars for item in items if item.optional_vars is not None]
+            case _:
+                continue
+        while waiting:
+            target = waiting.pop()
+            yield target
+            if isinstance(target, ast.Tuple | ast.List):
+                waiting += target.elts
+            elif isinstance(target, ast.Starred):
+                waiting.append(target.value)
 
 
 def _assigned(method: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:

@@ -32,14 +32,14 @@ class Planner:
 
     Attributes:
         root: the project's root.
-        read: parses a file; raises UnreadableSource or UnparsableSource.
+        read: parses what a file has around some offsets; raises UnreadableSource or UnparsableSource.
         definitions: tells what classes and modules have.
         left_out: files that are never edited, and why.
         dirty: files with changes that are not committed, which are left alone.
     """
 
     root: Path
-    read: Callable[[str], Syntax]
+    read: Callable[[str, Sequence[int]], Syntax]
     definitions: Definitions
     left_out: Mapping[str, Refusal]
     dirty: Collection[str] = ()
@@ -81,7 +81,7 @@ class Planner:
         return Plan(cause.key, replacement, known.get(replacement or ""), tuple(files), in_order(refused), cause.kind)
 
     def _file(self, path: str, sites: Sequence[Site], work: _Work) -> tuple[FilePlan | None, list[RefusedSite]]:
-        syntax = self._usable(path)
+        syntax = self._usable(path, [site.reference.name.start for site in sites])
         if isinstance(syntax, Refusal):
             return None, [RefusedSite(site, site.refusal or syntax) for site in sites]
         decided = [(site, work.decided(site, syntax)) for site in sites]
@@ -96,12 +96,12 @@ class Planner:
         after = _after(syntax.source, proven)
         return FilePlan(path, syntax.source.digest, after.digest, tuple(proven)), refused
 
-    def _usable(self, path: str) -> Syntax | Refusal:
+    def _usable(self, path: str, places: Sequence[int]) -> Syntax | Refusal:
         """The parsed file, or why no site in it can be changed."""
         if path in self.left_out:
             return self.left_out[path]
         try:
-            syntax = self.read(path)
+            syntax = self.read(path, places)
         except UnreadableSource as error:
             return Refusal(Reason.UNREADABLE, f"the file {error.reason}")
         except UnparsableSource as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -62,6 +62,17 @@ class Receivers(Protocol):
             CheckerError: when the engine that is asked fails.
         """
 
+    def ask_ahead(self, source: Source, spans: Iterable[Span]) -> None:
+        """Lets an engine work on questions that will come, while other work is done.
+
+        Args:
+            source: the file, as it lies on disk.
+            spans: the expressions left of dots, as for `of`.
+
+        Raises:
+            CheckerError: when the engine that is asked fails.
+        """
+
     def callee(self, source: Source, span: Span) -> Member | None:
         """Tells what a call calls.
 
@@ -111,6 +122,10 @@ class TypeServerReceivers:
             owners = {(owner, access): None for owner, _ in owners}
         return Receiver(tuple(owners), "")
 
+    def ask_ahead(self, source: Source, spans: Iterable[Span]) -> None:
+        """Lets the server work on questions that will come; see `Receivers.ask_ahead`."""
+        self._server.ask_ahead(source, (_stripped(source, span) for span in spans))
+
     def callee(self, source: Source, span: Span) -> Member | None:
         """Tells what a call calls; see `Receivers.callee`."""
         _, inferred = self._inferred(source, span)
@@ -124,15 +139,13 @@ class TypeServerReceivers:
 
     def _inferred(self, source: Source, span: Span) -> tuple[Span, InferredType]:
         """The type of an expression, and where it stands without blanks and parentheses, as the server wants it."""
-        start, end = span.start, span.end
         while True:
-            start += len(source.data[start:end]) - len(source.data[start:end].lstrip(_BLANK))
-            end -= len(source.data[start:end]) - len(source.data[start:end].rstrip(_BLANK))
-            inferred = self._server.type_of(source, Span(start, end))
-            text = source.data[start:end]
+            span = _stripped(source, span)
+            inferred = self._server.type_of(source, span)
+            text = source.data[span.start : span.end]
             if inferred != NOTHING or not (text.startswith(b"(") and text.endswith(b")")):
-                return Span(start, end), inferred
-            start, end = start + 1, end - 1
+                return span, inferred
+            span = Span(span.start + 1, span.end - 1)
 
     def _resolved(self, inferred: InferredType, source: Source, span: Span) -> Iterator[InferredType]:
         """The parts of a union, and what type variables stand for."""
@@ -232,6 +245,13 @@ class TypeServerReceivers:
     def _shown(self, file: Path) -> str:
         root = self._project.root
         return file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)
+
+
+def _stripped(source: Source, span: Span) -> Span:
+    """An expression without the blanks around it."""
+    text = source.data[span.start : span.end]
+    start = span.start + len(text) - len(text.lstrip(_BLANK))
+    return Span(start, max(start, span.end - (len(text) - len(text.rstrip(_BLANK)))))
 
 
 class ImportReceivers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from netra_repair.causes import Proof, RootCause
@@ -30,8 +30,7 @@ from netra_repair.receivers import ImportReceivers, TypeServerReceivers
 from netra_repair.references import Reference
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.sightings import Sighter
-from netra_repair.source import UnusableSource
-from netra_repair.syntax import Syntax
+from netra_repair.source import Source, Span, UnusableSource
 from netra_repair.triage import Triage
 from netra_repair.type_server import TypeServer
 from netra_repair.unproven import UnprovenReferences
@@ -160,7 +159,7 @@ class Scanner:
         """
         planner = Planner(
             root=self.project.root,
-            read=self._files.syntax,
+            read=self._files.around,
             definitions=self._definitions,
             left_out={left.path: left.refusal for left in self.project.left_out},
             dirty=self._git.dirty(),
@@ -247,22 +246,26 @@ class Scanner:
     def _writer(self, group: Group) -> Reference | None:
         """A place that sets the attribute on the owner, or on something that nobody can tell."""
         name = group.attribute
-        files = ((path, self._occurrences.writes(path, name)) for path in self._occurrences.writing(name))
-        for syntax in self._around(files):
-            for writer in syntax.writers((name,)):
-                if writer.receiver is None:
+        for path in self._occurrences.writing(name):
+            with suppress(UnusableSource, ValueError):  # listed among the blind files already, or written meanwhile
+                source = self._files.source(path)
+                # Most stand on something else, and where that is a plain name it is known without any parsing.
+                places = self._occurrences.writes(path, name)
+                self._receivers.ask_ahead(source, (receiver for _, receiver in places if receiver is not None))
+                left = [
+                    at for at, receiver in places if receiver is None or self._may_be(source, receiver, group.owner)
+                ]
+                if not left:
                     continue
-                receiver = self._receivers.of(syntax.source, writer.receiver)
-                if not receiver.owners or any(self.are_related(owner, group.owner) for owner, _ in receiver.owners):
-                    return writer
+                for writer in self._files.around(path, left).writers((name,)):
+                    if writer.receiver is not None and self._may_be(source, writer.receiver, group.owner):
+                        return writer
         return None
 
-    def _around(self, files: Iterable[tuple[str, Sequence[int]]]) -> Iterator[Syntax]:
-        for path, offsets in files:
-            try:
-                yield self._files.around(path, offsets)
-            except UnusableSource:
-                continue  # listed among the blind files already
+    def _may_be(self, source: Source, span: Span, owner: Owner) -> bool:
+        """Whether an expression is an owner or related to it, or nobody can tell what it is."""
+        owners = self._receivers.of(source, span).owners
+        return not owners or any(self.are_related(each, owner) for each, _ in owners)
 
 
 @contextmanager

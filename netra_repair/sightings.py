@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter
@@ -108,6 +109,8 @@ class Sighter:
             The sightings; places of which nothing can be said are set aside. Attributes have bare references:
             `placed` finds out what stands around them.
         """
+        diagnostics = list(diagnostics)
+        self._ask_ahead(diagnostics)
         sightings: list[Sighting] = []
         aside: list[RefusedSite] = []
         blind: list[Blind] = []
@@ -198,6 +201,16 @@ class Sighter:
         """
         return tuple(sighting for case in suite.cases.values() for sighting in self._of_case(case))
 
+    def _ask_ahead(self, diagnostics: Iterable[Diagnostic]) -> None:
+        """Lets the engine look at receivers while findings are ruled out that need no look."""
+        for path, found in groupby(diagnostics, key=attrgetter("path")):
+            left = [each for each in found if each.kind.is_attribute and self._triage.ruled_out(each) is None]
+            if left:
+                with suppress(UnreadableSource, ValueError):  # each is met again, and told then
+                    source = self._files.source(path)
+                    receivers = [_bare(each, source, _span(each, source)).receiver for each in left]
+                    self._receivers.ask_ahead(source, filter(None, receivers))
+
     def _callee(self, diagnostic: Diagnostic) -> Member | None:
         """What a finding about a call says is called, when that is the project's."""
         if diagnostic.kind.is_attribute or diagnostic.callee is None:
@@ -208,7 +221,7 @@ class Sighter:
     def _of_diagnostic(
         self, diagnostic: Diagnostic, source: Source, member: Member | None, calls: Sequence[Position]
     ) -> Sighting | RefusedSite | None:
-        span = Span(source.offset(diagnostic.start), source.offset(diagnostic.end))
+        span = _span(diagnostic, source)
         if diagnostic.kind.is_attribute:
             return self._of_attribute(diagnostic, source, span)
         if member is None:
@@ -358,6 +371,10 @@ def _guarded(reference: Reference) -> Refusal | None:
 
 def _union(attribute: str, what: str) -> Refusal:
     return Refusal(Reason.SOME_OF_A_UNION, f"several types stand left of `.{attribute}`: {what}")
+
+
+def _span(diagnostic: Diagnostic, source: Source) -> Span:
+    return Span(source.offset(diagnostic.start), source.offset(diagnostic.end))
 
 
 def _bare(diagnostic: Diagnostic, source: Source, span: Span) -> Reference:

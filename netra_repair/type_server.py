@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +40,7 @@ _PROTOCOL = "0.4."  # before 1.0 each second number may bring a change
 _ANSWERS_WITHIN = 120.0  # the first question loads what the file imports
 _ENDS_WITHIN = 5.0
 
+_TYPE_OF = "typeServer/getComputedType"
 _SNAPSHOT_OUTDATED = -32802  # of the protocol
 _ADDED, _EDITED, _REMOVED = 1, 2, 3  # of the language server protocol
 
@@ -66,6 +67,7 @@ class TypeServer:
         self._engine = Engine.installed()
         self._connection: _Connection | None = None
         self._snapshot = 0
+        self._asked: dict[tuple[str, Span], int] = {}  # the numbers of questions that were sent ahead
         self._files = frozenset(project.sources)
 
     def __enter__(self) -> Self:
@@ -79,6 +81,7 @@ class TypeServer:
     def close(self) -> None:
         """Ends the server's process, if there is one."""
         connection, self._connection = self._connection, None
+        self._asked.clear()
         if connection is not None:
             connection.close()
 
@@ -95,6 +98,34 @@ class TypeServer:
         Raises:
             CheckerError: when the server does not start, dies, does not answer in time, or speaks another protocol.
         """
+        connection = self._started()
+        self.ask_ahead(source, [span])
+        answer = connection.answer(self._asked.pop((source.path, span)), _TYPE_OF)
+        if answer.get("error", {}).get("code") == _SNAPSHOT_OUTDATED:
+            self._snapshot = connection.result("typeServer/getSnapshot", None)
+            answer = connection.ask(_TYPE_OF, self._question(source, span))
+        said = connection.result_of(answer, _TYPE_OF)
+        try:
+            return _inferred(said)
+        except (LookupError, TypeError, ValueError) as error:
+            raise connection.failure(f"answers what is not understood ({error!r})") from error
+
+    def ask_ahead(self, source: Source, spans: Iterable[Span]) -> None:
+        """Sends questions whose answers will be wanted: the server works on them meanwhile.
+
+        Args:
+            source: the file, as it lies on disk.
+            spans: the expressions, as for `type_of`.
+
+        Raises:
+            CheckerError: as `type_of`.
+        """
+        connection = self._started()
+        for span in spans:
+            if (source.path, span) not in self._asked:
+                self._asked[source.path, span] = connection.send(_TYPE_OF, self._question(source, span))
+
+    def _question(self, source: Source, span: Span) -> dict[str, Any]:
         start, end = source.utf16(span.start), source.utf16(span.end)
         if source.data.startswith(codecs.BOM_UTF8):  # which the server counts as a character of the first line
             start, end = ((line, character + (line == 0)) for line, character in (start, end))
@@ -102,16 +133,7 @@ class TypeServer:
             "uri": (self._project.root / source.path).as_uri(),
             "range": {edge: {"line": at[0], "character": at[1]} for edge, at in (("start", start), ("end", end))},
         }
-        connection = self._started()
-        answer = connection.ask("typeServer/getComputedType", {"arg": place, "snapshot": self._snapshot})
-        if answer.get("error", {}).get("code") == _SNAPSHOT_OUTDATED:
-            self._snapshot = connection.result("typeServer/getSnapshot", None)
-            answer = connection.ask("typeServer/getComputedType", {"arg": place, "snapshot": self._snapshot})
-        said = connection.result_of(answer, "typeServer/getComputedType")
-        try:
-            return _inferred(said)
-        except (LookupError, TypeError, ValueError) as error:
-            raise connection.failure(f"answers what is not understood ({error!r})") from error
+        return {"arg": place, "snapshot": self._snapshot}
 
     def changed(self, paths: Iterable[str]) -> None:
         """Tells the server that files have been written; it reads them anew before it answers the next question.
@@ -124,6 +146,8 @@ class TypeServer:
         """
         changes = [{"uri": (self._project.root / path).as_uri(), "type": self._change(path)} for path in paths]
         if self._connection is not None and changes:
+            self._connection.drop(self._asked.values())
+            self._asked.clear()
             self._connection.tell("workspace/didChangeWatchedFiles", {"changes": changes})
             self._snapshot = self._connection.await_notice("typeServer/snapshotChanged")["new"]
 
@@ -172,6 +196,8 @@ class _Connection:
         self._input, self._output = self._process.stdin, self._process.stdout
         self._messages: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._sent = 0
+        self._open: set[int] = set()
+        self._kept: dict[int, dict[str, Any]] = {}
         # A thread, because a read from a pipe knows no time limit. It ends with the process.
         self._reader = threading.Thread(target=_receive, args=(self._output, self._messages), daemon=True)
         self._reader.start()
@@ -188,12 +214,29 @@ class _Connection:
         if not str(version).startswith(_PROTOCOL):
             raise self.failure(f"speaks version {version} of the type server protocol; {_PROTOCOL}x is understood")
 
-    def ask(self, method: str, params: Any) -> dict[str, Any]:
-        """Sends a request and waits for its answer; answers the server's own requests on the way."""
+    def send(self, method: str, params: Any) -> int:
+        """Sends a request, and gives its number."""
         self._sent += 1
-        number = self._sent
-        self._send({"id": number, "method": method, "params": params})
-        return self._await(lambda message: message.get("id") == number and "method" not in message, method)
+        self._send({"id": self._sent, "method": method, "params": params})
+        self._open.add(self._sent)
+        return self._sent
+
+    def answer(self, number: int, method: str) -> dict[str, Any]:
+        """Waits for the answer to a request; keeps others for later, and answers the server's own on the way."""
+        if number not in self._kept:
+            self._kept[number] = self._await(lambda message: _answers(message, number), method)
+        self._open.discard(number)
+        return self._kept.pop(number)
+
+    def drop(self, numbers: Collection[int]) -> None:
+        """Forgets requests whose answers nobody wants any more."""
+        self._open.difference_update(numbers)
+        for number in numbers:
+            self._kept.pop(number, None)
+
+    def ask(self, method: str, params: Any) -> dict[str, Any]:
+        """Sends a request and waits for its answer."""
+        return self.answer(self.send(method, params), method)
 
     def result(self, method: str, params: Any) -> Any:
         """As `ask`, and takes out the result."""
@@ -262,6 +305,12 @@ class _Connection:
                 return message
             if "method" in message and "id" in message:
                 self._send({"id": message["id"], "result": None})
+            elif message.get("id") in self._open:
+                self._kept[message["id"]] = message
+
+
+def _answers(message: dict[str, Any], number: int) -> bool:
+    return message.get("id") == number and "method" not in message
 
 
 def _receive(stream: IO[bytes], messages: queue.SimpleQueue[dict[str, Any] | None]) -> None:

@@ -20,6 +20,9 @@ from netra_repair.source import Source, Span, UnreadableSource, UnusableSource
 # the number is listed.
 _MAX_ASKED = 2000
 
+# In a scan with more causes, only for those that have a candidate.
+_FEW = 50
+
 # A file, and the offset of a name in it.
 Spot = tuple[str, int]
 
@@ -46,12 +49,14 @@ class UnprovenReferences:
             known: places that are sites of a cause, or refused.
 
         Returns:
-            The causes in the same order, with the first 2,000 places in all that were asked for: those of the names
-            that occur in the fewest files before those of others.
+            The causes in the same order. When there are very many places, those of the names that occur in the fewest
+            files.
         """
-        names = {cause.attribute for cause in causes if cause.kind.is_attribute}
+        # Of many causes most are dynamic code, and nobody will change what has no candidate.
+        worth = [cause for cause in causes if cause.ranking.candidates or len(causes) <= _FEW]
         left = _MAX_ASKED
         found: dict[str, tuple[Reference, ...]] = {}
+        names = {cause.attribute for cause in worth if cause.kind.is_attribute}
         for name in sorted(names, key=lambda each: (len(self._occurrences.reading(each)), each)):
             found[name], asked = self._of(name, known, left)
             left -= asked
@@ -62,32 +67,29 @@ class UnprovenReferences:
         references: list[Reference] = []
         asked = 0
         for path in self._occurrences.reading(name):
-            ends: list[int] = []
-            for source, receiver, end in self._looked_up(path, name):
-                start = end - len(name.encode(source.encoding))
-                if (path, start) in known:
-                    continue
-                if asked == limit:
-                    return tuple(references), asked
-                asked += 1
-                if not self._receivers.of(source, receiver).owners:
-                    ends.append(end)
+            try:
+                source = self._files.source(path)
+                found = self._looked_up(source, name)
+            except (UnreadableSource, SyntaxError, ValueError, RecursionError, MemoryError):
+                continue  # it cannot be read, or not by this interpreter
+            length = len(name.encode(source.encoding))
+            unknown = [each for each in found if (path, each[1] - length) not in known][: limit - asked]
+            self._receivers.ask_ahead(source, (receiver for receiver, _ in unknown))
+            ends = [end for receiver, end in unknown if not self._receivers.of(source, receiver).owners]
             references += self._references(path, ends)
+            asked += len(unknown)
+            if asked == limit:
+                break
         return tuple(references), asked
 
-    def _looked_up(self, path: str, name: str) -> Iterator[tuple[Source, Span, int]]:
-        """What stands left of the dot wherever a file looks the name up, and where the name ends."""
-        try:
-            source = self._files.source(path)
-            tree = parsed(source.text)
-        except (UnreadableSource, SyntaxError, ValueError, RecursionError, MemoryError):
-            return
+    def _looked_up(self, source: Source, name: str) -> list[tuple[Span, int]]:
+        """What stands left of the dot wherever a file looks the name up, and where the name ends; in order."""
         found = [
             (span_of(source, node.value), span_of(source, node).end)
-            for node in nodes_on(tree, self._occurrences.lines(path, name))
+            for node in nodes_on(parsed(source.text), self._occurrences.lines(source.path, name))
             if isinstance(node, ast.Attribute) and node.attr == name
         ]
-        yield from ((source, receiver, end) for receiver, end in sorted(found, key=lambda each: each[1]))
+        return sorted(found, key=lambda each: each[1])
 
     def _references(self, path: str, ends: Sequence[int]) -> Iterator[Reference]:
         if not ends:
