@@ -92,6 +92,7 @@ class Fixer:
         before = self._baseline("running the tests as they are")
         findings = latest = self._scanner.scan(self._options.paths, before)
         asked = selected(findings.causes, self._options.causes)
+        wanted = {cause.key for cause in asked}
         self._known = known = {cause.key for cause in findings.causes}
         again = self._baseline("running them again, to know the flaky ones", findings.causes)
         self._flaky = flaky(before, again)
@@ -106,7 +107,7 @@ class Fixer:
             later |= {cause.key: cause for cause in latest.causes if cause.key not in known}
             asked = latest.causes
             if self._options.causes:
-                asked = tuple(cause for cause in asked if self._account_of(cause) is not None)
+                asked = tuple(each for each in asked if each.key in wanted or self._account_of(each) is not None)
         if self._withdraw_unconfirmed(current):
             current = self._tests("running all tests")
             latest = self._scanner.scan(self._options.paths, current)
@@ -172,8 +173,9 @@ class Fixer:
             replacement = account.replacement if account else self._options.to
             if replacement is None and cause.ranking.decision in (Decision.CHOSEN, Decision.LIKELY):
                 replacement = cause.ranking.candidates[0].name
-            if replacement is None:
-                continue
+            is_trial = account is None and self._options.to is None and cause.ranking.decision is Decision.LIKELY
+            if replacement is None or (is_trial and not cause.tests):
+                continue  # what is only likely waits until a test dies of it: perhaps in the next round, if ever
             try:
                 plan = self._scanner.plan(cause, replacement)
             except PlanError:
@@ -181,7 +183,6 @@ class Fixer:
                     raise
                 continue  # a name that only some of the receivers have, or a cause met again at a class above
             if account is None:
-                is_trial = self._options.to is None and cause.ranking.decision is Decision.LIKELY
                 account = Account(cause, replacement, plan, is_trial)
                 self._accounts.append(account)
             plan = account.begin(cause, plan)
