@@ -50,7 +50,7 @@ _MEANT = (Reason.GUARDED, Reason.ABSENCE_TEST, Reason.UNREACHABLE)
 _BUILT_IN = (str, bytes, int, float, list, tuple, dict, set)
 
 # File, and offset of the name.
-Place = tuple[str, int]
+NameAt = tuple[str, int]
 
 
 class Scanner:
@@ -110,7 +110,7 @@ class Scanner:
         sightings = [*by_checker.sightings, *by_imports, *by_tests]
         groups, aside = self._told_apart(grouped(sightings, self._definitions))
         with self._step("ranking candidates", len(groups)):
-            known = {_place_of(site.reference) for group in groups for site in group.sites}
+            known = {_name_at(site.reference) for group in groups for site in group.sites}
             causes = [
                 cause
                 for index, group in enumerate(groups)
@@ -179,7 +179,7 @@ class Scanner:
         return one in self._definitions.mro(other) or other in self._definitions.mro(one)
 
     def _causes(
-        self, group: Group, suite: SuiteResult | None, known: Collection[Place], *, closely: bool
+        self, group: Group, suite: SuiteResult | None, known: Collection[NameAt], *, closely: bool
     ) -> list[RootCause]:
         self._progress.advance()
         causes = self._explainer.causes(group, suite, with_past=closely)
@@ -264,7 +264,7 @@ class Scanner:
                     return writer
         return None
 
-    def _unproven(self, group: Group, known: Collection[Place]) -> tuple[Reference, ...]:
+    def _unproven(self, group: Group, known: Collection[NameAt]) -> tuple[Reference, ...]:
         """Places that name the attribute of something that nobody can tell."""
         if not group.kind.is_attribute:
             return ()
@@ -273,7 +273,7 @@ class Scanner:
         for syntax in self._parsed(self._occurrences.reading(group.attribute)):
             for reference in syntax.references((group.attribute,)):
                 if (
-                    _place_of(reference) in known
+                    _name_at(reference) in known
                     or reference.receiver is None
                     or reference.use in (Use.STRING, Use.IMPORT)
                 ):
@@ -293,7 +293,7 @@ class Scanner:
                 continue  # listed among the blind files already
 
 
-def _place_of(reference: Reference) -> Place:
+def _name_at(reference: Reference) -> NameAt:
     return reference.path, reference.name.start
 
 
