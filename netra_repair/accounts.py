@@ -18,7 +18,7 @@ from netra_repair.repair import CauseRepair, Comparison
 from netra_repair.source import Source
 
 # File, line, attribute: an edit moves what stands behind it on its line, but never a line.
-Place = tuple[str, int, str]
+SiteKey = tuple[str, int, str]
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Account:
     plan: Plan
     is_trial: bool = False
     kept: list[FilePlan] = field(default_factory=list)
-    refused: dict[Place, RefusedSite] = field(default_factory=dict)
+    refused: dict[SiteKey, RefusedSite] = field(default_factory=dict)
     taken_back: list[RefusedSite] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
     batches: int = 0
@@ -59,14 +59,14 @@ class Account:
         Returns:
             The plan without the sites that were taken back before.
         """
-        gone = {place_of(refused.site) for refused in self.taken_back}
+        gone = {key_of(refused.site) for refused in self.taken_back}
         # As it was first seen: later edits on its line move a place that is left alone.
-        refused = (self.refused.setdefault(place_of(each.site), each) for each in plan.refused)
-        self.plan = replace(plan.where(lambda site: place_of(site.site) not in gone), refused=tuple(refused))
+        refused = (self.refused.setdefault(key_of(each.site), each) for each in plan.refused)
+        self.plan = replace(plan.where(lambda site: key_of(site.site) not in gone), refused=tuple(refused))
         self.broken.update(cause.tests)
         return self.plan
 
-    def take_back(self, plan: Plan, reasons: Mapping[Place, Refusal]) -> None:
+    def take_back(self, plan: Plan, reasons: Mapping[SiteKey, Refusal]) -> None:
         """Books sites that do not hold.
 
         Args:
@@ -75,7 +75,7 @@ class Account:
         """
         for file in plan.files:
             for site in file.sites:
-                refusal = reasons.get(place_of(site.site))
+                refusal = reasons.get(key_of(site.site))
                 if refusal is not None:
                     self.taken_back.append(RefusedSite(site.site, refusal))
 
@@ -180,6 +180,6 @@ def _joined(kept: Iterable[FilePlan], origin: Path) -> Iterable[FilePlan]:
         yield replace(joined, after_sha256=hashlib.sha256(after).hexdigest())
 
 
-def place_of(site: Site) -> Place:
+def key_of(site: Site) -> SiteKey:
     """What tells a site from others in every round."""
     return site.reference.path, site.reference.position.line, site.reference.attribute

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from netra_repair.candidates import Ranking
 from netra_repair.diagnostics import CauseKind
+from netra_repair.errors import PlanError
 from netra_repair.history import Past
 from netra_repair.owners import Access, Owner
 from netra_repair.references import Reference
@@ -85,3 +87,33 @@ class RootCause:
                 return f"{name}(*)"
             case _:
                 return f"{name}({self.parameter}=)"
+
+
+def selected(causes: Iterable[RootCause], keys: Sequence[str]) -> tuple[RootCause, ...]:
+    """The causes that a person asked for.
+
+    Args:
+        causes: of a scan.
+        keys: whole keys or unique parts of them; none asks for all.
+
+    Returns:
+        The causes, in the order of the scan.
+
+    Raises:
+        PlanError: when a key fits no cause or several.
+    """
+    causes = tuple(causes)
+    if not keys:
+        return causes
+    chosen = {_selected(causes, key).key for key in keys}
+    return tuple(cause for cause in causes if cause.key in chosen)
+
+
+def _selected(causes: Sequence[RootCause], key: str) -> RootCause:
+    fitting = [cause for cause in causes if cause.key == key] or [cause for cause in causes if key in cause.key]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        names = ", ".join(cause.key for cause in fitting[:5])
+        raise PlanError(f"{key!r} is a part of {len(fitting)} causes: {names}", "write more of the key")
+    raise PlanError(f"there is no cause {key!r}", "`netra repair scan` lists the causes there are")

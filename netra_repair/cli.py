@@ -4,41 +4,27 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from enum import IntEnum
-from functools import cached_property
 from io import TextIOWrapper
 from pathlib import Path
-
-from rich.console import Console
 
 from netra_repair import plan_file
 from netra_repair.apply import apply, resume, undo
 from netra_repair.candidates import Decision
+from netra_repair.causes import selected
 from netra_repair.comparing import compare, flaky
-from netra_repair.diffs import displayed, unified
-from netra_repair.errors import PlanError, ProjectError, RepairError, WriteError
-from netra_repair.failures import SuiteResult
+from netra_repair.errors import PlanError, ProjectError, RepairError
 from netra_repair.findings import Findings
-from netra_repair.fix import Fixer, Options, selected
-from netra_repair.git import Git
-from netra_repair.images import Image, images
+from netra_repair.fix import Fixer, Options
+from netra_repair.images import images
 from netra_repair.journal import runs
-from netra_repair.plan import Plan
-from netra_repair.progress import Progress
-from netra_repair.project import Project, discover
 from netra_repair.repair import Repair
-from netra_repair.report import commands, github, html, json_report, sarif, text
-from netra_repair.report.progress import shown
+from netra_repair.report import commands, text
 from netra_repair.report.words import headline, tool_version
-from netra_repair.scanner import Scanner, opened
-from netra_repair.source import Source
-from netra_repair.suite import Suite
+from netra_repair.session import FORMATS, Output, Session
 from netra_repair.workspace import Workspace
-
-FORMATS = ("text", "json", "sarif", "github", "html")
 
 
 class ExitCode(IntEnum):
@@ -47,19 +33,6 @@ class ExitCode(IntEnum):
     CLEAN = 0
     FINDINGS = 1
     COULD_NOT_RUN = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """Where a report goes.
-
-    Attributes:
-        format: one of `FORMATS`.
-        file: None for the standard output.
-    """
-
-    format: str
-    file: Path | None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -97,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _scan(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
-    with _Session(asked) as session:
+    with Session(asked) as session:
         suite = session.tests(session.project, tests) if asked.tests or tests is not None else None
         scanner = session.scanner(session.project)
         findings = scanner.scan(asked.paths, suite)
@@ -114,7 +87,7 @@ def _scan(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
 
 
 def _plan(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
-    with _Session(asked) as session:
+    with Session(asked) as session:
         suite = session.tests(session.project, tests) if tests is not None else None
         scanner = session.scanner(session.project)
         findings = scanner.scan(suite=suite)
@@ -134,7 +107,7 @@ def _plan(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
 
 
 def _apply(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
-    with _Session(asked) as session:
+    with Session(asked) as session:
         run = apply(plan_file.read(asked.plan), session.root, tool_version())
         if run is None:
             session.say("the plan changes nothing")
@@ -144,14 +117,14 @@ def _apply(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
 
 
 def _undo(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
-    with _Session(asked) as session:
+    with Session(asked) as session:
         run = undo(session.root, asked.run_id)
         session.say(f"took back {run.id}: {len(run.changes)} files are as they were")
     return ExitCode.CLEAN
 
 
 def _resume(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
-    with _Session(asked) as session:
+    with Session(asked) as session:
         run = resume(session.root, asked.run_id)
         session.say(
             f"finished {run.id}: {len(run.changes)} files; to take it back: {commands.undo(asked.root, run.id)}"
@@ -160,13 +133,13 @@ def _resume(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
 
 
 def _runs(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
-    with _Session(asked) as session:
+    with Session(asked) as session:
         session.say(*(f"{run.id}  {run.state}  {', '.join(run.causes)}" for run in runs(session.root)))
     return ExitCode.CLEAN
 
 
 def _verify(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
-    with _Session(asked) as session:
+    with Session(asked) as session:
         plans = plan_file.read(asked.plan)
         with Workspace(session.project) as copy:
             changed = images(plans, copy.root)
@@ -193,7 +166,7 @@ def _fix(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
         batch_size=asked.batch_size,
         timeout_s=asked.timeout,
     )
-    with _Session(asked) as session:
+    with Session(asked) as session:
         with Workspace(session.project) as copy:
             suite = session.suite(copy.project, tests)
             fixer = Fixer(session.project.root, session.scanner(copy.project), suite, options, session.progress)
@@ -224,91 +197,6 @@ def _code(repair: Repair) -> ExitCode:
     unhealed = any(len(cause.restored) < len(cause.broken) for cause in repair.causes) or repair.comparison.otherwise
     left = repair.remaining or repair.findings.unexplained or repair.comparison.regressed or unhealed
     return ExitCode.FINDINGS if unwritten or left else ExitCode.CLEAN
-
-
-class _Session(ExitStack):
-    """What every command needs: the project, where to print, what is going on. Closes what it opened."""
-
-    def __init__(self, asked: argparse.Namespace) -> None:
-        super().__init__()
-        self._asked = asked
-        self._outputs: list[Output] = asked.to_files if hasattr(asked, "to_files") else []
-        on_stdout = any(output.file is None and output.format != "text" for output in self._outputs)
-        self.console = Console(stderr=on_stdout, soft_wrap=True)
-        self.progress: Progress = self.enter_context(shown(Console(stderr=True)))
-        self.root = Path(asked.root).resolve()
-
-    @cached_property
-    def project(self) -> Project:
-        self.progress.step("looking at the project")
-        return discover(self.root, self._asked.python)
-
-    def suite(self, project: Project, arguments: Sequence[str] | None) -> Suite:
-        return Suite(project.root, project.python, project.search_paths, tuple(arguments or ()))
-
-    def tests(self, project: Project, arguments: Sequence[str] | None) -> SuiteResult:
-        self.progress.step("running the tests")
-        return self.suite(project, arguments).run(timeout_s=self._asked.timeout)
-
-    def scanner(self, project: Project) -> Scanner:
-        return self.enter_context(opened(project, Git(self.project.root), self.progress))
-
-    def diff(self, changed: Iterable[Image]) -> None:
-        """Prints a diff: in colour on a terminal, else its very bytes, so that `git apply` takes it from a pipe."""
-        stream = self.console.file
-        if self.console.is_terminal or not isinstance(stream, TextIOWrapper):
-            text.print_diff(self.console, displayed(changed))
-            return
-        stream.flush()
-        stream.buffer.write(unified(changed))
-        stream.buffer.flush()
-
-    def say(self, *lines: str) -> None:
-        for line in lines:
-            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-    def report(self, report: Findings | Repair, plans: Sequence[Plan]) -> None:
-        """Writes the reports that were asked for, with the project's folder as the user wrote it."""
-        if isinstance(report, Repair):
-            report = replace(report, findings=replace(report.findings, root=self._asked.root))
-        else:
-            report = replace(report, root=self._asked.root)
-        for output in self._outputs or [Output("text", None)]:
-            try:
-                self._write(output, report, plans)
-            except OSError as error:
-                raise WriteError(
-                    f"{output.file or 'the standard output'} cannot be written: {error.strerror}", "name another file"
-                ) from error
-
-    def _write(self, output: Output, report: Findings | Repair, plans: Sequence[Plan]) -> None:
-        if output.format == "text":
-            self._print(report, output.file)
-        elif output.file is None:
-            sys.stdout.write(self._rendered(output.format, report, plans))
-        else:
-            output.file.write_text(self._rendered(output.format, report, plans), encoding="utf-8")
-
-    def _print(self, report: Findings | Repair, file: Path | None) -> None:
-        with ExitStack() as stack:
-            console = self.console
-            if file is not None:
-                console = Console(file=stack.enter_context(file.open("w", encoding="utf-8")), soft_wrap=True)
-            if isinstance(report, Repair):
-                text.print_repair(console, report, self._asked.verbose)
-            else:
-                text.print_findings(console, report, self._asked.verbose)
-
-    def _rendered(self, form: str, report: Findings | Repair, plans: Sequence[Plan]) -> str:
-        match form:
-            case "json":
-                return json_report.render(report, plans)
-            case "sarif":
-                return sarif.render(report, lambda path: Source.read(self.root, path), plans)
-            case "github":
-                return github.render(report)
-            case _:
-                return html.render(report, plans)
 
 
 def _parser() -> argparse.ArgumentParser:

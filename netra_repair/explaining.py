@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from netra_repair.candidates import Candidate, Decision, Ranking
 from netra_repair.causes import RootCause, Site
 from netra_repair.definitions import Definitions
+from netra_repair.evidence import telling_keywords
 from netra_repair.failures import SuiteResult
 from netra_repair.git import Git
 from netra_repair.grouping import Group, part_of
@@ -15,7 +16,7 @@ from netra_repair.occurrences import Occurrences
 from netra_repair.owners import Member, Owner, OwnerKind
 from netra_repair.parameter_rank import rank_parameters
 from netra_repair.project import Project
-from netra_repair.rank import alternative, plausible, rank, telling_keywords
+from netra_repair.rank import alternative, plausible, rank
 from netra_repair.receivers import Receivers
 from netra_repair.source import Source, Span
 from netra_repair.usages import Usage, usages
@@ -89,7 +90,7 @@ class Explainer:
             members = self._shared_members(group.receivers)
             past = _NOT_ASKED
             if with_past:
-                past = self._git.past(group.owner, group.attribute, members.keys())
+                past = self._past(group.owner, group.attribute, members.keys())
             ranking = self._ranking(group, members, past, _messages(suite, tests, group.attribute))
         else:
             past, ranking = self._parameters(group, with_past=with_past)
@@ -121,6 +122,16 @@ class Explainer:
             past=past,
             hints=hints,
         )
+
+    def _past(self, owner: Owner, attribute: str, present: Collection[str]) -> Past:
+        """What git says of the owner; of the nearest class above it that had the name, when it never had it itself."""
+        past = self._git.past(owner, attribute, present)
+        for above in self._definitions.mro(owner)[1:]:
+            if past.verdict is not Verdict.NEVER_EXISTED or not above.is_inside:
+                break
+            found = self._git.past(above, attribute, present)
+            past = past if found.verdict is Verdict.NEVER_EXISTED else found
+        return past
 
     def _parameters(self, group: Group, *, with_past: bool) -> tuple[Past, Ranking]:
         callee = self._definitions.members(group.owner).get(group.attribute)

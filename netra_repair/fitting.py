@@ -6,15 +6,15 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from netra_repair.arguments import bind
+from netra_repair.arguments import Bound, bind
 from netra_repair.candidates import Decision
 from netra_repair.causes import RootCause, Site
 from netra_repair.definitions import Definitions
 from netra_repair.edits import Edit
+from netra_repair.history import Past
 from netra_repair.layout import Layout
-from netra_repair.owners import Member, MemberKind, Owner
+from netra_repair.owners import Access, Member, MemberKind, Owner
 from netra_repair.parameter_rank import as_written
-from netra_repair.rank import fit
 from netra_repair.references import Use
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.syntax import Syntax
@@ -24,6 +24,40 @@ _METHODS = (MemberKind.INSTANCE_METHOD, MemberKind.CLASS_METHOD, MemberKind.STAT
 # The name that an import gives to what it imports; what may stand between the words.
 _BETWEEN = r"(?:[ \t\f]|\\\r?\n|#[^\r\n]*|[\r\n])*"
 _ALIAS = re.compile(rf"{_BETWEEN}\bas\b{_BETWEEN}(\w+)")
+
+
+UNCALLED_KINDS = (MemberKind.PROPERTY, MemberKind.ATTRIBUTE)
+
+
+def fit(site: Site, member: Member, past: Past | None = None) -> Bound | Refusal:
+    """Whether a member can stand at a site: its kind, whether it is awaited, its arguments.
+
+    Args:
+        site: the place.
+        member: what would stand there.
+        past: what git says of the missing name: what its parameters meant.
+
+    Returns:
+        The binding, without parameters where nothing is called; or why it cannot stand there.
+    """
+    reference = site.reference
+    of_instances = member.instance_only or member.kind in (MemberKind.INSTANCE_METHOD, MemberKind.PROPERTY)
+    if site.access is Access.CLASS and of_instances:
+        return Refusal(Reason.KIND_MISMATCH, f"`{member.name}` is of instances, and the class is asked for it")
+    if reference.use not in (Use.CALL, Use.DECORATOR):
+        return Bound(())
+    if member.kind in UNCALLED_KINDS:
+        return Refusal(Reason.KIND_MISMATCH, f"`{member.name}` is a {member.kind}, and it is called here")
+    if reference.arguments is None:
+        return Bound(())
+    if member.signature is None:
+        return Refusal(Reason.KIND_MISMATCH, f"what `{member.name}` takes cannot be told: {member.note}")
+    if reference.awaited is not member.is_async:
+        return Refusal(Reason.ASYNC_MISMATCH, f"`{member.name}` is {'' if member.is_async else 'not '}to be awaited")
+    renamed = dict(past.renamed_parameters) if past is not None else {}
+    return bind(
+        reference.arguments, member.signature, renamed=renamed, before=past.signature if past is not None else None
+    )
 
 
 @dataclass(frozen=True, slots=True)

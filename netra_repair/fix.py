@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from netra_repair.accounts import Account, Place, book, place_of
+from netra_repair.accounts import Account, SiteKey, book, key_of
 from netra_repair.candidates import Decision
-from netra_repair.causes import Proof, RootCause
+from netra_repair.causes import Proof, RootCause, selected
 from netra_repair.comparing import compare, flaky
 from netra_repair.diffs import displayed
 from netra_repair.edits import Edit
@@ -92,6 +92,7 @@ class Fixer:
         before = self._baseline("running the tests as they are")
         findings = latest = self._scanner.scan(self._options.paths, before)
         asked = selected(findings.causes, self._options.causes)
+        wanted = {cause.key for cause in asked}
         self._known = known = {cause.key for cause in findings.causes}
         again = self._baseline("running them again, to know the flaky ones", findings.causes)
         self._flaky = flaky(before, again)
@@ -106,7 +107,7 @@ class Fixer:
             later |= {cause.key: cause for cause in latest.causes if cause.key not in known}
             asked = latest.causes
             if self._options.causes:
-                asked = tuple(cause for cause in asked if self._account_of(cause) is not None)
+                asked = tuple(each for each in asked if each.key in wanted or self._account_of(each) is not None)
         if self._withdraw_unconfirmed(current):
             current = self._tests("running all tests")
             latest = self._scanner.scan(self._options.paths, current)
@@ -172,8 +173,9 @@ class Fixer:
             replacement = account.replacement if account else self._options.to
             if replacement is None and cause.ranking.decision in (Decision.CHOSEN, Decision.LIKELY):
                 replacement = cause.ranking.candidates[0].name
-            if replacement is None:
-                continue
+            is_trial = account is None and self._options.to is None and cause.ranking.decision is Decision.LIKELY
+            if replacement is None or (is_trial and not cause.tests):
+                continue  # what is only likely waits until a test dies of it: perhaps in the next round, if ever
             try:
                 plan = self._scanner.plan(cause, replacement)
             except PlanError:
@@ -181,15 +183,14 @@ class Fixer:
                     raise
                 continue  # a name that only some of the receivers have, or a cause met again at a class above
             if account is None:
-                is_trial = self._options.to is None and cause.ranking.decision is Decision.LIKELY
                 account = Account(cause, replacement, plan, is_trial)
                 self._accounts.append(account)
             plan = account.begin(cause, plan)
-            account.take_back(plan, alive := self._alive_places(plan))
-            work.append((account, plan.where(lambda site, alive=alive: place_of(site.site) not in alive)))  # type: ignore[misc]
+            account.take_back(plan, alive := self._alive_sites(plan))
+            work.append((account, plan.where(lambda site, alive=alive: key_of(site.site) not in alive)))  # type: ignore[misc]
         return self._without_contested(work, found)
 
-    def _alive_places(self, plan: Plan) -> dict[Place, Refusal]:
+    def _alive_sites(self, plan: Plan) -> dict[SiteKey, Refusal]:
         """Places that a passing test ran before any change.
 
         What is missing there is made at run time; or, where another test died, something comes there that has it.
@@ -197,15 +198,15 @@ class Fixer:
         made = Refusal(
             Reason.DYNAMIC_OWNER, "a passing test runs this line, so what is missing may be made at run time"
         )
-        found: dict[Place, Refusal] = {}
+        found: dict[SiteKey, Refusal] = {}
         for site in (site.site for file in plan.files for site in file.sites):
             attribute = site.reference.attribute
             if (site.reference.path, site.reference.position.line) not in self._alive:
                 continue
             if Proof.TEST not in site.proofs:
-                found[place_of(site)] = made
+                found[key_of(site)] = made
             elif site.proofs == (Proof.TEST,) and site.access is not None and self._scanner.is_defined(attribute):
-                found[place_of(site)] = Refusal(
+                found[key_of(site)] = Refusal(
                     Reason.SOME_OF_A_UNION, f"a passing test runs this line too, and something else has `{attribute}`"
                 )
         return found
@@ -230,15 +231,15 @@ class Fixer:
                     if wants is not None and plan.kind.is_attribute:
                         wants[plan.cause] = site.edits
         reasons = {
-            place_of(site.site): Refusal(Reason.SOME_OF_A_UNION, "several classes come here, with another name each")
+            key_of(site.site): Refusal(Reason.SOME_OF_A_UNION, "several classes come here, with another name each")
             for _, plan in work
             for file in plan.files
             for site in file.sites
-            if place_of(site.site) in put or len({*wanted.get((file.path, site.site.reference.name), {}).values()}) > 1
+            if key_of(site.site) in put or len({*wanted.get((file.path, site.site.reference.name), {}).values()}) > 1
         }
         for account, plan in work:
             account.take_back(plan, reasons)
-        return [(account, plan.where(lambda site: place_of(site.site) not in reasons)) for account, plan in work]
+        return [(account, plan.where(lambda site: key_of(site.site) not in reasons)) for account, plan in work]
 
     def _account_of(self, cause: RootCause) -> Account | None:
         """The account of a cause met in an earlier round, when perhaps only a subclass of its owner had been seen."""
@@ -307,7 +308,7 @@ class Fixer:
         for account in accounts:
             account.rolled_back += 1
         sites = (site.site for _, plan in work for file in plan.files for site in file.sites)
-        places = list(dict.fromkeys(map(place_of, sites)))
+        places = list(dict.fromkeys(map(key_of, sites)))
         if failing or len(places) == 1:
             reasons = failing or {
                 places[0]: Refusal(
@@ -342,51 +343,21 @@ class Fixer:
         self._scanner.forget(contents)
 
 
-def selected(causes: Iterable[RootCause], keys: Sequence[str]) -> tuple[RootCause, ...]:
-    """The causes that a person asked for.
-
-    Args:
-        causes: of a scan.
-        keys: whole keys or unique parts of them; none asks for all.
-
-    Returns:
-        The causes, in the order of the scan.
-
-    Raises:
-        PlanError: when a key fits no cause or several.
-    """
-    causes = tuple(causes)
-    if not keys:
-        return causes
-    chosen = {_selected(causes, key).key for key in keys}
-    return tuple(cause for cause in causes if cause.key in chosen)
-
-
-def _selected(causes: Sequence[RootCause], key: str) -> RootCause:
-    fitting = [cause for cause in causes if cause.key == key] or [cause for cause in causes if key in cause.key]
-    if len(fitting) == 1:
-        return fitting[0]
-    if fitting:
-        names = ", ".join(cause.key for cause in fitting[:5])
-        raise PlanError(f"{key!r} is a part of {len(fitting)} causes: {names}", "write more of the key")
-    raise PlanError(f"there is no cause {key!r}", "`netra repair scan` lists the causes there are")
-
-
 def _part(work: Iterable[_Work], paths: Collection[str]) -> list[_Work]:
     """The part of the work that lies in some files."""
     parts = ((account, plan.only(paths)) for account, plan in work)
     return [(account, plan) for account, plan in parts if plan.files]
 
 
-def _only(work: Iterable[_Work], places: Collection[Place]) -> list[_Work]:
+def _only(work: Iterable[_Work], places: Collection[SiteKey]) -> list[_Work]:
     """The part of the work that lies at some places."""
-    parts = ((account, plan.where(lambda site: place_of(site.site) in places)) for account, plan in work)
+    parts = ((account, plan.where(lambda site: key_of(site.site) in places)) for account, plan in work)
     return [(account, plan) for account, plan in parts if plan.files]
 
 
-def _still_failing(work: Sequence[_Work], result: SuiteResult) -> dict[Place, Refusal]:
+def _still_failing(work: Sequence[_Work], result: SuiteResult) -> dict[SiteKey, Refusal]:
     """The changed places at which their own tests die again, now of what was put there."""
-    failing: dict[Place, Refusal] = {}
+    failing: dict[SiteKey, Refusal] = {}
     for _, plan in work:
         sites: dict[tuple[str, int], list[SiteEdit]] = {}
         for file in plan.files:
@@ -397,7 +368,7 @@ def _still_failing(work: Sequence[_Work], result: SuiteResult) -> dict[Place, Re
             for raised in result.cases[test].raised:
                 for site in sites.get((raised.path, raised.line), ()):
                     if site.replacement in (raised.name, (raised.callee or "").rpartition(".")[2]):
-                        failing[place_of(site.site)] = Refusal(
+                        failing[key_of(site.site)] = Refusal(
                             Reason.STILL_FAILS, f"with the change its test still dies there: {raised.message}"
                         )
     return failing

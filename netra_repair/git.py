@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from netra_repair.history import Past, Verdict
 from netra_repair.owners import Owner, OwnerKind, Signature
-from netra_repair.removals import Body, body_of, renamed_parameters, successor
+from netra_repair.removals import Body, body_of, origin_of, renamed_parameters, successor
 from netra_repair.repository import Changed, Repository
 from netra_repair.source import Source, UnreadableSource
 
@@ -79,7 +79,7 @@ class Git(Repository):
         in_class = owner.kind is OwnerKind.CLASS
         pattern = rf"(^|[^A-Za-z0-9_]){re.escape(parameter)}([^A-Za-z0-9_]|$)"
         cut: list[str] = []
-        for step in self._steps(owner, pattern, cut, everywhere=False):
+        for step in self._steps(owner, function, pattern, cut, everywhere=False):
             if function == "__init__" and function not in step.after.members and function not in step.before.members:
                 return self.past(owner, parameter, present)
             before = step.before.signature(function, in_class=in_class)
@@ -104,7 +104,7 @@ class Git(Repository):
             (rf"(def|class)[[:space:]]+{word}([^A-Za-z0-9_]|$)", True),
             (rf"(^|[^A-Za-z0-9_.]){word}[[:space:]]*(:[^=]|=[^=])", False),
         ):
-            for step in self._steps(owner, pattern, cut, everywhere=everywhere):
+            for step in self._steps(owner, attribute, pattern, cut, everywhere=everywhere):
                 if attribute in step.before.members and attribute not in step.after.members:
                     return self._removed(owner, attribute, step)
         return self._nothing(f"`{owner.short_name}` never had `{attribute}`", cut)
@@ -123,7 +123,7 @@ class Git(Repository):
         others = tuple(name for name in beside if name != found.name)
         return Past(Verdict.RENAMED, detail, _short(step), found.name, signature, pairs, others)
 
-    def _steps(self, owner: Owner, pattern: str, cut: list[str], *, everywhere: bool) -> Iterator[_Step]:
+    def _steps(self, owner: Owner, member: str, pattern: str, cut: list[str], *, everywhere: bool) -> Iterator[_Step]:
         """The changes that may have removed the name, newest first; notes in `cut` a search that did not end."""
         head = body_of(self.source("HEAD", self.above(owner.file)), owner)
         if head is not None:
@@ -134,17 +134,17 @@ class Git(Repository):
             if not search.complete:
                 cut.append(pattern)
             for change in search.changes:
-                step = None if change in seen else self._step(change, owner)
+                step = None if change in seen else self._step(change, owner, member)
                 seen.add(change)
                 if step is not None:
                     yield step
 
-    def _step(self, change: Changed, owner: Owner) -> _Step | None:
+    def _step(self, change: Changed, owner: Owner, member: str) -> _Step | None:
         old = None if change.before is None else self.source(f"{change.commit}^", change.before)
-        before = body_of(old, owner)
+        new = None if change.after is None else self.source(change.commit, change.after)
+        before = body_of(old, owner) or origin_of(old, body_of(new, owner), member)
         if before is None or (change.after is None and owner.kind is OwnerKind.MODULE):
             return None
-        new = None if change.after is None else self.source(change.commit, change.after)
         # A class that left this file may stand in the owner's by now.
         after = body_of(new, owner) or body_of(self.source(change.commit, self.above(owner.file)), owner)
         return _Step(change.commit, before, after or Body({}))

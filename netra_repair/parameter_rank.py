@@ -13,8 +13,8 @@ from netra_repair.diagnostics import CauseKind
 from netra_repair.history import Past
 from netra_repair.likeness import SAME_NAME, likeness, words
 from netra_repair.owners import Member, Parameter, ParameterKind, Signature
-from netra_repair.rank import WEIGHTS, Weights
 from netra_repair.refusals import Refusal
+from netra_repair.weights import WEIGHTS, Weights
 
 _BY_NAME = (ParameterKind.POSITIONAL_OR_KEYWORD, ParameterKind.KEYWORD_ONLY)
 # For a required parameter that nothing is passed for: without it no call could work.

@@ -6,80 +6,23 @@ successor has candidates that fit, too.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from netra_repair.arguments import Bound, accepts_keyword, bind
-from netra_repair.candidates import Candidate, Clue, Decision, Evidence, Ranking
+from netra_repair.arguments import Bound
+from netra_repair.candidates import Candidate, Clue, Decision, Ranking
 from netra_repair.causes import Site
+from netra_repair.evidence import COMMON_KEYWORDS, Question, evidence, has_grounds, loads_of
+from netra_repair.fitting import UNCALLED_KINDS, fit
 from netra_repair.hints import successors
 from netra_repair.history import Past
-from netra_repair.likeness import SAME_NAME, adds_nothing, adds_one_word, is_sibling, is_synonym, likeness
-from netra_repair.owners import Access, Member, MemberKind, Owner
-from netra_repair.references import Use
-from netra_repair.refusals import Reason, Refusal
-from netra_repair.usages import Usage, UsedCall
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """What evidence counts for, and what is needed to choose. Tuned on `benchmarks/repair`: see its notes.
-
-    Attributes:
-        fit: times the share of calls that bind.
-        keywords: times the share of the calls' keywords that the candidate has, weighed by how telling they are.
-        name: times the likeness of the names.
-        same: for the same words in another order or spelling.
-        use: times the share of the living calls with the same keywords that are calls of the candidate.
-        unused: for a public member that nothing in the project uses, while the missing one is called.
-        history: for what git says the name was renamed to.
-        hint: for what the library itself names as successor.
-        private: for a private name in place of a public one.
-        beside: for what stood beside the missing name before it was removed: another thing, then.
-        floor: the least score of something that may be chosen, or be part of a tie.
-        margin: how far ahead of the next one it must be.
-        ahead: how far ahead it must be for a try with the tests; below, there is a tie.
-        fitting: the least share of calls that must bind.
-        uses: how many living calls with the same keywords are grounds.
-        telling: how many telling keywords these must have.
-        called: how many sites the missing name needs before it says anything that a candidate is unused.
-    """
-
-    fit: float = 2.0
-    keywords: float = 1.5
-    name: float = 3.0
-    use: float = 3.0
-    same: float = 1.0
-    unused: float = 1.5
-    history: float = 8.0
-    hint: float = 5.0
-    private: float = -4.0
-    beside: float = -2.0
-    floor: float = 2.5
-    margin: float = 1.0
-    ahead: float = 0.25
-    fitting: float = 0.75
-    uses: float = 2.0
-    telling: int = 2
-    called: int = 2
-
-
-WEIGHTS = Weights()
+from netra_repair.owners import Member, Owner
+from netra_repair.refusals import Refusal
+from netra_repair.usages import Usage
+from netra_repair.weights import WEIGHTS, Weights
 
 # How many candidates a ranking lists.
 _LISTED = 10
-
-# Keywords that calls of anything have; the others tell what is called.
-_COMMON_KEYWORDS = frozenset(
-    "name names value values key keys data type kind id path file text mode default timeout index size count start "
-    "stop end args kwargs options config message level encoding errors format label title url obj item items "
-    "context".split()
-)
-_COMMON_WEIGHT = 0.3
-
-_UNCALLED_KINDS = (MemberKind.PROPERTY, MemberKind.ATTRIBUTE)
-_FACTORIES = (MemberKind.CLASS_METHOD, MemberKind.STATIC_METHOD, MemberKind.CLASS)
 
 
 def rank(
@@ -108,7 +51,7 @@ def rank(
     Returns:
         The ranking. CHOSEN only for a candidate with grounds, score and margin.
     """
-    question = _Question.of(owner, attribute, sites, weights, usages or {}, past)
+    question = Question.of(owner, attribute, sites, weights, usages or {}, past)
     named = successors(hints, attribute, members.keys())
     judged = [
         found
@@ -133,7 +76,7 @@ def plausible(
     Returns:
         Their names, sorted.
     """
-    loads = _loads(sites)
+    loads = loads_of(sites)
     return tuple(
         sorted(
             name
@@ -144,21 +87,6 @@ def plausible(
             and any(not isinstance(fit(site, member, past), Refusal) for site in loads)
         )
     )
-
-
-def telling_keywords(sites: Sequence[Site], weights: Weights = WEIGHTS) -> list[frozenset[str]]:
-    """The sets of keywords whose living calls tell which member is meant.
-
-    Args:
-        sites: all that mean it.
-        weights: as for `rank`.
-
-    Returns:
-        Those of at least a fifth of the sites' calls that pass enough keywords by which a call can be told.
-    """
-    sets = Counter(frozenset(_keywords(site)) for site in _loads(sites) if site.reference.arguments is not None)
-    telling = {names: count for names, count in sets.items() if len(names - _COMMON_KEYWORDS) >= weights.telling}
-    return [names for names, count in telling.items() if count * 5 >= sum(telling.values())]
 
 
 def alternative(
@@ -183,97 +111,9 @@ def alternative(
     keywords = frozenset(each.keyword for each in site.reference.arguments if each.keyword is not None)
     usage = usages.get(fitting[0].name)
     same = [call for call in usage.calls if call.keywords == keywords] if usage is not None else []
-    if len(same) < weights.uses or len(keywords - _COMMON_KEYWORDS) < weights.telling:
+    if len(same) < weights.uses or len(keywords - COMMON_KEYWORDS) < weights.telling:
         return None
     return fitting[0]
-
-
-def fit(site: Site, member: Member, past: Past | None = None) -> Bound | Refusal:
-    """Whether a member can stand at a site: its kind, whether it is awaited, its arguments.
-
-    Args:
-        site: the place.
-        member: what would stand there.
-        past: what git says of the missing name: what its parameters meant.
-
-    Returns:
-        The binding, without parameters where nothing is called; or why it cannot stand there.
-    """
-    reference = site.reference
-    of_instances = member.instance_only or member.kind in (MemberKind.INSTANCE_METHOD, MemberKind.PROPERTY)
-    if site.access is Access.CLASS and of_instances:
-        return Refusal(Reason.KIND_MISMATCH, f"`{member.name}` is of instances, and the class is asked for it")
-    if reference.use not in (Use.CALL, Use.DECORATOR):
-        return Bound(())
-    if member.kind in _UNCALLED_KINDS:
-        return Refusal(Reason.KIND_MISMATCH, f"`{member.name}` is a {member.kind}, and it is called here")
-    if reference.arguments is None:
-        return Bound(())
-    if member.signature is None:
-        return Refusal(Reason.KIND_MISMATCH, f"what `{member.name}` takes cannot be told: {member.note}")
-    if reference.awaited is not member.is_async:
-        return Refusal(Reason.ASYNC_MISMATCH, f"`{member.name}` is {'' if member.is_async else 'not '}to be awaited")
-    renamed = dict(past.renamed_parameters) if past is not None else {}
-    return bind(
-        reference.arguments, member.signature, renamed=renamed, before=past.signature if past is not None else None
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """What is asked, prepared once for all candidates.
-
-    Attributes:
-        owner: the class or module.
-        attribute: the missing name.
-        sites: the loads that may be changed, or all loads when none may.
-        calls: those of them that are calls.
-        keywords: how often each keyword is passed.
-        sets: the sets of keywords whose living calls tell which member is meant.
-        usages: how members are called elsewhere.
-        past: what git says.
-        weights: what evidence counts for.
-    """
-
-    owner: Owner
-    attribute: str
-    sites: tuple[Site, ...]
-    calls: tuple[Site, ...]
-    keywords: Counter[str]
-    sets: Sequence[frozenset[str]]
-    usages: Mapping[str, Usage]
-    past: Past | None
-    weights: Weights
-
-    @classmethod
-    def of(
-        cls,
-        owner: Owner,
-        attribute: str,
-        sites: Sequence[Site],
-        weights: Weights,
-        usages: Mapping[str, Usage],
-        past: Past | None,
-    ) -> _Question:
-        """Prepares a question."""
-        loads = _loads(sites)
-        calls = tuple(site for site in loads if site.reference.arguments is not None)
-        sets = telling_keywords(sites, weights)
-        keywords = Counter(name for site in calls for name in _keywords(site))
-        return cls(owner, attribute, loads, calls, keywords, sets, usages, past, weights)
-
-    @property
-    def is_called(self) -> bool:
-        """Whether any site calls it, so that only what can be called may stand there."""
-        return any(site.reference.use in (Use.CALL, Use.DECORATOR) for site in self.sites)
-
-    @property
-    def is_read(self) -> bool:
-        """Whether every site reads a value of a class or instance: a method there would silently be true."""
-        return all(
-            site.reference.use is Use.REFERENCE and site.access in (Access.CLASS, Access.INSTANCE)
-            for site in self.sites
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,132 +124,25 @@ class _Judged:
     grounds: bool
 
 
-def _judged(question: _Question, member: Member, hint: str | None, members: Mapping[str, Member]) -> _Judged | None:
+def _judged(question: Question, member: Member, hint: str | None, members: Mapping[str, Member]) -> _Judged | None:
     """The candidate that a member is; None for one that could never stand there."""
     if member.owner.name.startswith("builtins.") or not _is_of_its_kind(member.name, question.attribute):
         return None
     is_successor = question.past is not None and question.past.renamed_to == member.name
-    if question.is_called and member.kind in _UNCALLED_KINDS:
+    if question.is_called and member.kind in UNCALLED_KINDS:
         return None
-    if question.is_read and member.kind not in _UNCALLED_KINDS and not (is_successor or hint):
+    if question.is_read and member.kind not in UNCALLED_KINDS and not (is_successor or hint):
         return None
     fits = sum(not isinstance(fit(site, member, question.past), Refusal) for site in question.sites)
     if question.sites and not fits:
         return None
-    evidence = sorted(_evidence(question, member, hint, fits, members), key=lambda each: -abs(each.weight))
-    score = sum(each.weight for each in evidence)
-    candidate = Candidate(member.name, member, round(score, 3), tuple(evidence), fits, len(question.sites))
-    return _Judged(candidate, _has_grounds(question, candidate))
+    found = sorted(evidence(question, member, hint, fits, members), key=lambda each: -abs(each.weight))
+    score = sum(each.weight for each in found)
+    candidate = Candidate(member.name, member, round(score, 3), tuple(found), fits, len(question.sites))
+    return _Judged(candidate, has_grounds(question, candidate))
 
 
-def _evidence(
-    question: _Question, member: Member, hint: str | None, fits: int, members: Mapping[str, Member]
-) -> Iterator[Evidence]:
-    weights, past = question.weights, question.past
-    if question.calls or question.is_read:
-        share = fits / len(question.sites)
-        what = member.signature if question.calls else f"a {member.kind}"
-        yield Evidence(Clue.FIT, weights.fit * share, f"{fits} of {len(question.sites)} places fit {what}")
-    yield from _keyword_evidence(question, member)
-    alike = likeness(question.attribute, member.name)
-    if alike > 0:
-        same = weights.same if alike >= SAME_NAME else 0.0
-        yield Evidence(Clue.NAME, round(weights.name * alike + same, 3), f"the names are {alike:.0%} alike")
-    yield from _use_evidence(question, member, members)
-    if _is_unused(question, member):
-        detail = f"nothing uses it, and {len(question.sites)} places use `{question.attribute}`"
-        yield Evidence(Clue.UNUSED, weights.unused, detail)
-    if past is not None and past.renamed_to == member.name:
-        yield Evidence(Clue.HISTORY, weights.history, past.detail)
-    elif past is not None and member.name in past.beside:
-        detail = f"it stood beside `{question.attribute}` before that was removed"
-        yield Evidence(Clue.HISTORY, weights.beside, detail)
-    if hint is not None:
-        yield Evidence(Clue.HINT, weights.hint, hint)
-    if member.is_private and not question.attribute.startswith("_"):
-        yield Evidence(Clue.PRIVATE, weights.private, "it is private, and the missing name is not")
-
-
-def _keyword_evidence(question: _Question, member: Member) -> Iterator[Evidence]:
-    if not question.keywords or member.signature is None:
-        return
-    weighed = {
-        name: count * (_COMMON_WEIGHT if name in _COMMON_KEYWORDS else 1.0) for name, count in question.keywords.items()
-    }
-    had = [name for name in weighed if accepts_keyword(member.signature, name)]
-    share = sum(weighed[name] for name in had) / sum(weighed.values())
-    if share > 0:
-        names = ", ".join(sorted(had))
-        yield Evidence(Clue.KEYWORDS, question.weights.keywords * share, f"it takes the calls' keywords {names}")
-
-
-def _use_evidence(question: _Question, member: Member, members: Mapping[str, Member]) -> Iterator[Evidence]:
-    own = _same_calls(question, member.name)
-    if own <= 0:
-        return
-    all_calls = sum(_same_calls(question, name) for name in members)
-    share = own / all_calls
-    counts = f"{own:g} of {all_calls:g}" if share < 1 else f"all {own:g}"
-    detail = f"{counts} living calls with the same keywords call it"
-    yield Evidence(Clue.USE, question.weights.use * share * (1 - 0.5**own), detail)
-
-
-def _same_calls(question: _Question, name: str) -> float:
-    """How many living calls have the keywords of the sites; those on a receiver that nobody told count half."""
-    usage = question.usages.get(name)
-    if usage is None:
-        return 0.0
-    return sum(_told(call, question.owner) for call in usage.calls if call.keywords in question.sets)
-
-
-def _told(call: UsedCall, owner: Owner) -> float:
-    return 1.0 if call.proven or call.receiver == owner.short_name else 0.5
-
-
-def _is_unused(question: _Question, member: Member) -> bool:
-    usage = question.usages.get(member.name)
-    called = len(question.sites) >= question.weights.called
-    if not called or usage is None or usage.mentions or member.is_private:
-        return False
-    # Where living code makes the very calls by another member, it has moved on to that one.
-    return all(_same_calls(question, name) < question.weights.uses for name in question.usages)
-
-
-def _has_grounds(question: _Question, candidate: Candidate) -> bool:
-    """Whether something speaks for this candidate in particular, and its sites fit."""
-    clues = {each.clue: each for each in candidate.evidence if each.weight > 0}
-    share = candidate.fits / candidate.sites if candidate.sites else 1.0
-    if Clue.HISTORY in clues or Clue.HINT in clues:
-        return share > 0
-    is_beside = question.past is not None and candidate.name in question.past.beside
-    is_demoted = candidate.member.is_private and not question.attribute.startswith("_")
-    if share < question.weights.fitting or is_beside or is_demoted:
-        return False
-    alike = likeness(question.attribute, candidate.name)
-    if alike >= SAME_NAME:
-        return True
-    if Clue.UNUSED in clues and share == 1.0:
-        # Of 520 methods of real libraries that were taken away, none had a neighbour that these rules took for it.
-        return any(nearly(question.attribute, candidate.name) for nearly in (is_synonym, adds_nothing, adds_one_word))
-    return _is_used_instead(question, candidate)
-
-
-def _is_used_instead(question: _Question, candidate: Candidate) -> bool:
-    """Whether living code makes the same object by it: a factory called on the class with the very keywords.
-
-    Only for factories: two methods of an instance may take the same keywords and do different things. And not for a
-    name beside the missing one, `create_order` and `update_order`.
-    """
-    by_class = sum(site.access is Access.CLASS for site in question.sites)
-    is_factory = candidate.member.kind in _FACTORIES and 2 * by_class > len(question.sites)
-    return (
-        is_factory
-        and not is_sibling(question.attribute, candidate.name)
-        and _same_calls(question, candidate.name) >= question.weights.uses
-    )
-
-
-def _decided(question: _Question, judged: Sequence[_Judged]) -> Ranking:
+def _decided(question: Question, judged: Sequence[_Judged]) -> Ranking:
     weights = question.weights
     candidates = tuple(each.candidate for each in judged[:_LISTED])
     missing = f"{question.owner.name}.{question.attribute}"
@@ -434,7 +167,7 @@ def _decided(question: _Question, judged: Sequence[_Judged]) -> Ranking:
     return Ranking(Decision.CHOSEN, candidates, margin, f"`{name}`: {strongest}")
 
 
-def _is_likely(question: _Question, candidate: Candidate) -> bool:
+def _is_likely(question: Question, candidate: Candidate) -> bool:
     """Whether it is worth a try with the tests: it fits, and its name or its being unused speaks for it."""
     clues = {each.clue for each in candidate.evidence if each.weight > 0}
     is_beside = question.past is not None and candidate.name in question.past.beside
@@ -446,19 +179,6 @@ def _is_likely(question: _Question, candidate: Candidate) -> bool:
         and not is_beside
         and not is_demoted
     )
-
-
-def _loads(sites: Sequence[Site]) -> tuple[Site, ...]:
-    """The sites that use the value and may be changed; all that use it when none may."""
-    loads = [site for site in sites if site.reference.use not in (Use.ASSIGNMENT, Use.DELETION)]
-    free = [site for site in loads if site.refusal is None and site.reference.guard is None]
-    return tuple(free or loads)
-
-
-def _keywords(site: Site) -> Iterator[str]:
-    for argument in site.reference.arguments or ():
-        if argument.keyword is not None:
-            yield argument.keyword
 
 
 def _is_of_its_kind(name: str, attribute: str) -> bool:

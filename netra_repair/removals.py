@@ -75,10 +75,7 @@ def body_of(source: Source | None, owner: Owner) -> Body | None:
     Returns:
         What it had; None when it was not there, or the file does not parse.
     """
-    try:
-        tree = None if source is None else parsed(source.text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+    tree = _tree(source)
     if tree is None or owner.kind is OwnerKind.MODULE:
         return None if tree is None else Body(_defined(tree.body))
     classes = dict(_classes(tree.body, ""))
@@ -87,6 +84,27 @@ def body_of(source: Source | None, owner: Owner) -> Body | None:
         return None
     node = classes[max(named, key=len)]
     return Body(_defined(node.body), tuple(_last_name(base) for base in node.bases))
+
+
+def origin_of(source: Source | None, taken_out: Body | None, member: str) -> Body | None:
+    """Finds the class that a new one was taken out of, such as a base that its methods moved to.
+
+    Args:
+        source: the file before the change; None when it was not there.
+        taken_out: the class that is new; None when there is none.
+        member: what the old class had.
+
+    Returns:
+        The old class; None unless exactly one had the member, and half of what is in the new one.
+    """
+    tree = _tree(source)
+    if tree is None or taken_out is None:
+        return None
+    bodies = (_defined(node.body) for _, node in _classes(tree.body, ""))
+    common = [
+        body for body in bodies if member in body and 2 * len(body.keys() & taken_out.members) > len(taken_out.members)
+    ]
+    return Body(common[0]) if len(common) == 1 else None
 
 
 def successor(
@@ -144,6 +162,13 @@ def renamed_parameters(before: Signature | None, after: Signature | None) -> tup
         elif not by_order and len(gone) == len(come) == 1:
             pairs += [(gone[0], come[0])]
     return tuple(pairs)
+
+
+def _tree(source: Source | None) -> ast.Module | None:
+    try:
+        return None if source is None else parsed(source.text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
 
 
 def _classes(body: Iterable[ast.stmt], prefix: str) -> Iterator[tuple[str, ast.ClassDef]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 _ANY = ".*"
 
@@ -18,12 +18,14 @@ class Around:
     Attributes:
         given: the parameters around it, with the function that they are of; "" for `self` and `cls`.
         tables: constants of the module that hold texts, as a regular expression of these.
+        passed: for functions that only their own module calls, what a parameter is given there.
         loops: the variables of the loops around it, with what they go through.
     """
 
     given: Mapping[str, str]
     tables: Mapping[str, str]
-    loops: Mapping[str, str]
+    passed: Mapping[tuple[str, str], str]
+    loops: Mapping[str, str] = field(default_factory=dict)
 
     def spelling(self, key: ast.expr | None, value: ast.expr | None) -> str:
         """A regular expression of the names that a key can be, where `value` is put under it."""
@@ -33,7 +35,7 @@ class Around:
                     return self.tables[table]
         match key:
             case ast.Name(id=name):
-                return self.loops.get(name, _ANY)
+                return self.loops.get(name) or self.passed.get((self.given.get(name, ""), name), _ANY)
             case ast.Constant(value=str(text)):
                 return re.escape(text)
             case ast.JoinedStr(values=parts):
@@ -92,9 +94,43 @@ def _tables(tree: ast.Module) -> dict[str, str]:
     return {name: texts for name, texts in found.items() if texts is not None}
 
 
+def _passed(tree: ast.Module) -> dict[tuple[str, str], str]:
+    """What the private functions of a module are given for their parameters, where every call gives texts."""
+    functions: dict[str, list[tuple[list[str], bool]]] = defaultdict(list)
+    calls: dict[str, list[ast.Call]] = defaultdict(list)
+    names = Counter(last_name(node) for node in ast.walk(tree) if isinstance(node, ast.Name | ast.Attribute))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("_"):
+            arguments = [each.arg for each in [*node.args.posonlyargs, *node.args.args]]
+            functions[node.name].append((arguments, arguments[:1] in (["self"], ["cls"])))
+        elif isinstance(node, ast.Call):
+            calls[last_name(node.func)].append(node)
+    found: dict[tuple[str, str], str] = {}
+    for function, definitions in functions.items():
+        # Only where it is never handed on as a value, and no call spreads what it passes.
+        if len(definitions) > 1 or not calls[function] or names[function] > len(calls[function]):
+            continue
+        [(parameters, is_method)] = definitions
+        for index, parameter in enumerate(parameters):
+            given = [_argument(call, index - is_method, parameter) for call in calls[function]]
+            texts = _texts(ast.List([each for each in given if each is not None], ast.Load()))
+            if texts is not None and None not in given:
+                found[function, parameter] = texts
+    return found
+
+
+def _argument(call: ast.Call, index: int, name: str) -> ast.expr | None:
+    """What a call passes for a parameter; None when it does not say."""
+    if any(isinstance(each, ast.Starred) for each in call.args):
+        return None
+    if 0 <= index < len(call.args):
+        return call.args[index]
+    return next((keyword.value for keyword in call.keywords if keyword.arg == name), None)
+
+
 def walked(tree: ast.Module) -> Iterator[tuple[ast.AST, Around]]:
     """Every node of a module, with what names mean there."""
-    waiting: list[tuple[ast.AST, Around, str]] = [(tree, Around({}, _tables(tree), {}), "")]
+    waiting: list[tuple[ast.AST, Around, str]] = [(tree, Around({}, _tables(tree), _passed(tree)), "")]
     while waiting:
         node, around, class_ = waiting.pop()
         yield node, around

@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from importlib.resources import files
+from pathlib import Path
 
 from netra_repair.candidates import Decision
 from netra_repair.findings import Findings
@@ -85,9 +86,14 @@ def _title(report: Findings | Repair) -> str:
     return f"{found} {verb} {counted(len(broken), 'test')}" if broken else f"{found} found"
 
 
+def _project(root: str) -> str:
+    """What people call the folder: not a dot, which says nothing on a page that is opened elsewhere."""
+    return Path(root).resolve().name if root == "." else root
+
+
 def _header(report: Findings | Repair) -> Html:
     scan = scan_of(report)
-    facts = [("Project", scan.root), ("Files analysed", f"{scan.files:,}"), ("Checker", scan.checker)]
+    facts = [("Project", _project(scan.root)), ("Files analysed", f"{scan.files:,}"), ("Checker", scan.checker)]
     facts.append(("Python", scan.python))
     if isinstance(report, Repair):
         facts += [("Took", f"{report.seconds:.1f} s"), ("Run", report.run or "nothing was written")]

@@ -13,7 +13,7 @@ from netra_repair.report.chapters import Chapter
 from netra_repair.report.markup import Html, element, joined, prose
 from netra_repair.report.rates import BeforeAfter
 from netra_repair.report.unified import DiffLine, LineKind
-from netra_repair.report.words import counted, definition, headline, places, portable, scope_of
+from netra_repair.report.words import counted, definition, headline, moved_left, places, portable, scope_of
 
 _EXAMPLES = 3
 """How many changes are shown without a click."""
@@ -122,8 +122,8 @@ def _changes(chapter: Chapter) -> Html | None:
 
 
 def _change(change: SiteEdit) -> Html:
-    lines = [DiffLine(LineKind.REMOVED, f"- {line}") for line in change.before.splitlines()]
-    lines += [DiffLine(LineKind.ADDED, f"+ {line}") for line in change.after.splitlines()]
+    lines = [DiffLine(LineKind.REMOVED, f"- {line}") for line in moved_left(change.before)]
+    lines += [DiffLine(LineKind.ADDED, f"+ {line}") for line in moved_left(change.after)]
     place = element("code", widgets.where(change.site.reference), class_="places")
     note = element("p", prose(change.note), class_="soft") if change.note else None
     return element("div", place, widgets.diff(lines), note, class_="change")

@@ -12,7 +12,7 @@ from netra_repair.repair import CauseRepair
 from netra_repair.report.chapters import Chapter, by_reason
 from netra_repair.report.page import FIELD, Page, labelled
 from netra_repair.report.rates import BeforeAfter
-from netra_repair.report.words import counted, definition, headline, place, places, scope_of
+from netra_repair.report.words import counted, definition, headline, moved_left, place, places, scope_of
 
 _SUB = FIELD + 2
 
@@ -91,7 +91,7 @@ def print_change(page: Page, change: SiteEdit) -> None:
     """A call before and after, with its line."""
     label = f"{change.site.reference.position.line:>{FIELD - 1}}"
     for sign, style, text in (("-", "red", change.before), ("+", "green", change.after)):
-        for line in text.splitlines():
+        for line in moved_left(text):
             page.line((f"{sign} {line}", style), indent=FIELD, label=label)
             label = ""
     if change.note:

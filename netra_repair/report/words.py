@@ -174,3 +174,11 @@ def from_working_folder(root: str, path: str) -> str:
     """
     folder = PurePosixPath(root.replace("\\", "/"))
     return path if is_absolute(root) or not folder.parts or ".." in folder.parts else f"{folder}/{path}"
+
+
+def moved_left(text: str) -> list[str]:
+    """The lines of a part of a file that begins in the middle of a line: the others as far left as the first one."""
+    first, *others = text.splitlines() or [""]
+    depths = (len(line) - len(line.lstrip()) for line in others if line.strip())
+    depth = min(depths, default=0)
+    return [first, *(line[depth:] for line in others)]

@@ -21,6 +21,7 @@ from netra_repair.report.progress import shown
 from netra_repair.scanner import opened
 from netra_repair.suite import Suite
 from netra_repair.workspace import Workspace
+from tests.support.git_repository import Repo
 from tests.support.sample_project import CAUSE, TEST, contents, mended, repair, write
 
 CARD = """\
@@ -465,6 +466,20 @@ def test_classes_of_one_base_with_different_parameters_share_no_place(tmp_path: 
     }
     [cause] = fixed(write(tmp_path, files), Options()).causes
     assert refused(cause) == [("tests/test_kinds.py", 7, Reason.SOME_OF_A_UNION)]
+
+
+def test_what_a_base_had_once_is_told_for_its_subclasses(tmp_path: Path) -> None:
+    """What a base lost is found in the base's history, also where only a subclass is asked for it."""
+    repo = Repo(tmp_path / "project")
+    body = "\n".join(f"        self.seen.append({number})" for number in range(6))
+    base = "class Base:\n    def __init__(self):\n        self.seen = []\n\n"
+    base += f"    def gathered(self):\n{body}\n        return self\n"
+    repo.commit(lib=base + "\n\nclass Below(Base):\n    pass\n")
+    repo.commit(lib=base.replace("gathered", "with_all") + "\n\nclass Below(Base):\n    pass\n")
+    repo.commit(test_lib="from lib import Below\n\n\ndef test_it():\n    assert Below().gathered().seen\n")
+    [cause] = fixed(repo.root, Options()).causes
+    assert (cause.key, cause.plan.replacement) == ("lib.Below.gathered", "with_all")
+    assert cause.restored == ("test_lib.py::test_it",)
 
 
 TRIED = """\

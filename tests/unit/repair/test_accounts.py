@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from netra_repair.accounts import Account, book, place_of
+from netra_repair.accounts import Account, book, key_of
 from netra_repair.candidates import Decision, Ranking
 from netra_repair.causes import RootCause
 from netra_repair.diagnostics import CauseKind
@@ -75,7 +75,7 @@ def test_what_was_taken_back_is_not_tried_again(root: Path) -> None:
     made = account(root)
     refusal = Refusal(Reason.REGRESSED, "a test died")
     second = made.plan.files[0].sites[1].site
-    made.take_back(made.plan, {place_of(second): refusal})
+    made.take_back(made.plan, {key_of(second): refusal})
     assert [(each.site, each.refusal) for each in made.taken_back] == [(second, refusal)]
     assert lines(made.begin(made.cause, renaming(root, ["a.py"]))) == [1, 3]
 
@@ -84,7 +84,7 @@ def test_another_attribute_on_the_line_is_not_taken_back(root: Path) -> None:
     """Places are told apart by file, line and attribute."""
     gone, lost = account(root), account(root, "lost")
     made = gone.plan.files[0].sites[1].site
-    reasons = {place_of(made): Refusal(Reason.REGRESSED, "a test died")}
+    reasons = {key_of(made): Refusal(Reason.REGRESSED, "a test died")}
     lost.take_back(lost.plan, reasons)
     assert lost.taken_back == []
 
@@ -127,7 +127,7 @@ def test_a_closed_account_tells_what_became_of_the_cause(root: Path) -> None:
     """The result has the kept places, the refused ones in order, the tests, and what no passing test ran."""
     made = account(root, "gone", "t::a", "t::b")
     refusal = Refusal(Reason.REGRESSED, "a test died")
-    made.take_back(made.plan, {place_of(made.plan.files[0].sites[2].site): refusal})
+    made.take_back(made.plan, {key_of(made.plan.files[0].sites[2].site): refusal})
     book([(made, made.begin(made.cause, made.plan))], [made], root)
     ran = suite(case("t::a"), case("t::b", Outcome.FAILED), executed=frozenset({("a.py", 1)}))
     repair = made.closed(restored("t::a"), ran, root)

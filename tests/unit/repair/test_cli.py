@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from netra_repair import cli
+from netra_repair import cli, session
 from tests.support.sample_project import CAUSE, TEST, contents, mended, repair, write
 
 CLEAN, FINDINGS, COULD_NOT_RUN = 0, 1, 2
@@ -236,7 +236,7 @@ def test_an_interrupted_command_could_not_run(monkeypatch: pytest.MonkeyPatch, t
     def interrupted(root: Path, python: Path | None) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "discover", interrupted)
+    monkeypatch.setattr(session, "discover", interrupted)
     answer = repair(write(tmp_path), "scan")
     assert answer.code == COULD_NOT_RUN
     assert answer.err.splitlines()[-1] == "netra repair: interrupted"

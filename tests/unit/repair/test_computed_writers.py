@@ -32,6 +32,8 @@ class Held: ...
 class Quiet: ...
 class Asked: ...
 class Named: ...
+class Passed: ...
+class Handed: ...
 class Tabled: ...
 class Keyed: ...
 class Told: ...
@@ -65,7 +67,7 @@ class Keeper:
 import app.kinds
 import app.names
 from app.helper import Keeper, add, add_all, onto
-from app.kinds import Grown, Keyed, Tabled, Told
+from app.kinds import Grown, Handed, Keyed, Passed, Tabled, Told
 from app.kinds import Base, Given, GivenOn, Held, Listed, Looped, Named, Onto, Prefixed, Quiet, Thing, Typed
 
 NAMES = open("names").read().split()
@@ -119,6 +121,19 @@ def put(tabled: type[Tabled], names):
         setattr(tabled, name, TABLE[name])
 
 
+class Optioned:
+    def __init__(self, passed: Passed):
+        self._option(passed, "first")
+        self._option(passed, name="second")
+
+    def _option(self, passed: Passed, name):
+        setattr(passed, name, None)
+
+
+def _handed(which, name):
+    setattr(which, name, None)
+
+
 for name in TABLE:
     setattr(Keyed, "the_" + name, 1)
 for name, value in TABLE.items():
@@ -127,6 +142,8 @@ for name in ("first", "second"):
     setattr(Told, name, 1)
 for name in GROWN:
     setattr(Grown, name, 1)
+_handed(Handed, "first")
+CALLBACKS = [_handed]
 print(Quiet, getattr(Quiet, NAMES[0], None))
 setattr(Quiet, "known", 1)
 """,
@@ -171,6 +188,8 @@ def line(text: str) -> str:
         ("app.kinds.Keyed", "the_second", Access.CLASS, 'setattr(Keyed, "the_'),
         ("app.kinds.Keyed", "a_first", Access.CLASS, 'setattr(Keyed, f"a_'),
         ("app.kinds.Told", "first", Access.CLASS, "setattr(Told"),
+        ("app.kinds.Passed", "second", Access.INSTANCE, "setattr(passed"),
+        ("app.kinds.Handed", "gone", Access.CLASS, "_handed(Handed"),
         ("app.kinds.Grown", "gone", Access.CLASS, "setattr(Grown"),
         ("app.kinds.Held", "kept", Access.INSTANCE, "vars(held)"),
         ("app.kinds.Held", "gone", Access.INSTANCE, "return Keeper(held"),
@@ -199,6 +218,7 @@ def test_a_place_that_may_set_it_is_named(
         ("app.kinds.Tabled", "gone", Access.CLASS),
         ("app.kinds.Keyed", "the_gone", Access.CLASS),
         ("app.kinds.Told", "gone", Access.CLASS),
+        ("app.kinds.Passed", "gone", Access.INSTANCE),
         ("app.kinds", "gone", Access.MODULE),
     ],
 )

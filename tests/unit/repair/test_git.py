@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +12,8 @@ import pytest
 from netra_repair.git import Git
 from netra_repair.history import Verdict
 from netra_repair.owners import Owner, OwnerKind
+from tests.support.git_repository import GIT, Repo
 
-GIT = shutil.which("git") or "git"
 CTX = Owner("pkg.ctx.Ctx", OwnerKind.CLASS, "pkg/ctx.py", 1)
 
 BODY = """
@@ -24,32 +23,6 @@ BODY = """
         registry.append(value)
         return value
 """
-
-
-class Repo:
-    """A repository of a test; who commits is said at the command, so that no settings are needed."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        root.mkdir(parents=True, exist_ok=True)
-        self.git("init", "-q", "-b", "main")
-
-    def git(self, *arguments: str) -> str:
-        who = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org", "-c", "commit.gpgsign=false")
-        done = subprocess.run([GIT, *who, *arguments], cwd=self.root, capture_output=True, text=True, check=True)
-        return done.stdout
-
-    def write(self, path: str, text: str) -> None:
-        file = self.root / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, "utf-8")
-
-    def commit(self, message: str = "change", **files: str) -> str:
-        for path, text in files.items():
-            self.write(path.replace("__", "/") + ".py", text)
-        self.git("add", "-A")
-        self.git("commit", "-q", "--allow-empty", "-m", message)
-        return self.git("rev-parse", "HEAD").strip()
 
 
 @pytest.fixture
@@ -146,6 +119,24 @@ def test_a_body_that_went_to_another_name_is_a_rename(repo: Repo) -> None:
     assert (found.verdict, found.renamed_to) == (Verdict.RENAMED, "from_request")
     assert found.renamed_parameters == (("thread", "thread_id"),)
     assert str(found.signature) == "(user_id, thread)"
+
+
+def test_what_moved_to_a_new_base_and_was_renamed_is_found(repo: Repo) -> None:
+    """A class that was taken out of another one has that one's past: what it lacks went to another name on the way."""
+    repo.commit(pkg__ctx=ctx(method("create_for_user"), method("copied", "other", "\n        return other\n")))
+    moved = ctx(method("from_request"), method("copied", "other", "\n        return other\n"))
+    commit = repo.commit(pkg__ctx=moved.replace("class Ctx", "class Core") + "\n\nclass Ctx(Core):\n    pass\n")
+    past = Git(repo.root).past(Owner("pkg.ctx.Core", OwnerKind.CLASS, "pkg/ctx.py", 1), "create_for_user")
+    assert (past.verdict, past.renamed_to, past.commit) == (Verdict.RENAMED, "from_request", commit[:10])
+    assert past.beside == ("kind", "copied")
+
+
+def test_a_new_class_beside_another_has_no_past_of_that(repo: Repo) -> None:
+    """A class that shares little with the one that had the name was not taken out of it."""
+    repo.commit(pkg__ctx=ctx(method("create_for_user")))
+    repo.commit(pkg__ctx="class Ctx:\n    pass\n\n\nclass Core:\n" + method("from_request") + "    a = b = 1\n")
+    past = Git(repo.root).past(Owner("pkg.ctx.Core", OwnerKind.CLASS, "pkg/ctx.py", 1), "create_for_user")
+    assert past.verdict is Verdict.NEVER_EXISTED
 
 
 def test_two_names_with_the_same_body_are_no_rename(repo: Repo) -> None:

@@ -13,12 +13,13 @@ from netra_repair.candidates import Clue, Decision, Ranking
 from netra_repair.causes import Proof, Site
 from netra_repair.definitions import Definitions
 from netra_repair.diagnostics import CauseKind
+from netra_repair.fitting import fit
 from netra_repair.hints import successors
 from netra_repair.history import Past, Verdict
 from netra_repair.likeness import SAME_NAME, adds_nothing, adds_one_word, is_synonym, likeness
 from netra_repair.owners import Access, Member, Owner, Signature
 from netra_repair.parameter_rank import rank_parameters
-from netra_repair.rank import alternative, fit, plausible, rank
+from netra_repair.rank import alternative, plausible, rank
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.source import Source
 from netra_repair.syntax import Syntax

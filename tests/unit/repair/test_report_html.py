@@ -10,6 +10,7 @@ from hashlib import sha256
 from html.parser import HTMLParser
 from importlib.resources import files
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -19,7 +20,7 @@ from netra_repair.findings import Findings
 from netra_repair.repair import Repair
 from netra_repair.report.html import render
 from netra_repair.report.markup import element, joined, prose, text
-from netra_repair.report.words import printable
+from netra_repair.report.words import moved_left, printable
 from tests.support import repair_values as values
 
 VOID = {"meta"}
@@ -299,3 +300,17 @@ def test_every_text_can_be_read(colour: str, ground: str) -> None:
     for scheme in _schemes():
         bright, dim = sorted((_luminance(scheme[colour]), _luminance(scheme[ground])), reverse=True)
         assert (bright + 0.05) / (dim + 0.05) >= 4.5
+
+
+def test_a_call_over_several_lines_is_shown_without_its_own_indentation() -> None:
+    """What begins in the middle of a line is shown with its other lines as far left as the first one."""
+    assert moved_left('O.create(\n        user="ann",\n    )') == ["O.create(", '    user="ann",', ")"]
+    assert moved_left("O.create()") == ["O.create()"]
+    assert moved_left("a(\n\n    b\n)") == ["a(", "", "    b", ")"]
+
+
+def test_the_project_is_called_by_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page says the folder's name where the user gave a dot, which says nothing elsewhere."""
+    (tmp_path / "shop").mkdir()
+    monkeypatch.chdir(tmp_path / "shop")
+    assert "<dd>shop</dd>" in render(replace(values.findings(), root="."))

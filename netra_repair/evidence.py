@@ -1,0 +1,231 @@
+"""What speaks for and against a member as the replacement of a missing one. Pure: equal values, equal evidence."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from netra_repair.arguments import accepts_keyword
+from netra_repair.candidates import Candidate, Clue, Evidence
+from netra_repair.causes import Site
+from netra_repair.history import Past
+from netra_repair.likeness import SAME_NAME, adds_nothing, adds_one_word, is_sibling, is_synonym, likeness
+from netra_repair.owners import Access, Member, MemberKind, Owner
+from netra_repair.references import Use
+from netra_repair.usages import Usage, UsedCall
+from netra_repair.weights import WEIGHTS, Weights
+
+# Keywords that calls of anything have; the others tell what is called.
+COMMON_KEYWORDS = frozenset(
+    "name names value values key keys data type kind id path file text mode default timeout index size count start "
+    "stop end args kwargs options config message level encoding errors format label title url obj item items "
+    "context".split()
+)
+_COMMON_WEIGHT = 0.3
+
+_FACTORIES = (MemberKind.CLASS_METHOD, MemberKind.STATIC_METHOD, MemberKind.CLASS)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, prepared once for all candidates.
+
+    Attributes:
+        owner: the class or module.
+        attribute: the missing name.
+        sites: the loads that may be changed, or all loads when none may.
+        calls: those of them that are calls.
+        keywords: how often each keyword is passed.
+        sets: the sets of keywords whose living calls tell which member is meant.
+        usages: how members are called elsewhere.
+        past: what git says.
+        weights: what evidence counts for.
+    """
+
+    owner: Owner
+    attribute: str
+    sites: tuple[Site, ...]
+    calls: tuple[Site, ...]
+    keywords: Counter[str]
+    sets: Sequence[frozenset[str]]
+    usages: Mapping[str, Usage]
+    past: Past | None
+    weights: Weights
+
+    @classmethod
+    def of(
+        cls,
+        owner: Owner,
+        attribute: str,
+        sites: Sequence[Site],
+        weights: Weights,
+        usages: Mapping[str, Usage],
+        past: Past | None,
+    ) -> Question:
+        """Prepares a question."""
+        loads = loads_of(sites)
+        calls = tuple(site for site in loads if site.reference.arguments is not None)
+        sets = telling_keywords(sites, weights)
+        keywords = Counter(name for site in calls for name in _keywords(site))
+        return cls(owner, attribute, loads, calls, keywords, sets, usages, past, weights)
+
+    @property
+    def is_called(self) -> bool:
+        """Whether any site calls it, so that only what can be called may stand there."""
+        return any(site.reference.use in (Use.CALL, Use.DECORATOR) for site in self.sites)
+
+    @property
+    def is_read(self) -> bool:
+        """Whether every site reads a value of a class or instance: a method there would silently be true."""
+        return all(
+            site.reference.use is Use.REFERENCE and site.access in (Access.CLASS, Access.INSTANCE)
+            for site in self.sites
+        )
+
+
+def evidence(
+    question: Question, member: Member, hint: str | None, fits: int, members: Mapping[str, Member]
+) -> Iterator[Evidence]:
+    """What speaks for and against one member.
+
+    Args:
+        question: what is missing, and where.
+        member: what could stand there.
+        hint: what names it as the successor, in words; None when nothing does.
+        fits: at how many of the question's sites it can stand.
+        members: all that the owner has, by name.
+
+    Yields:
+        The evidence, in no order.
+    """
+    weights, past = question.weights, question.past
+    if question.calls or question.is_read:
+        share = fits / len(question.sites)
+        what = member.signature if question.calls else f"a {member.kind}"
+        yield Evidence(Clue.FIT, weights.fit * share, f"{fits} of {len(question.sites)} places fit {what}")
+    yield from _keyword_evidence(question, member)
+    alike = likeness(question.attribute, member.name)
+    if alike > 0:
+        same = weights.same if alike >= SAME_NAME else 0.0
+        yield Evidence(Clue.NAME, round(weights.name * alike + same, 3), f"the names are {alike:.0%} alike")
+    yield from _use_evidence(question, member, members)
+    if _is_unused(question, member):
+        detail = f"nothing uses it, and {len(question.sites)} places use `{question.attribute}`"
+        yield Evidence(Clue.UNUSED, weights.unused, detail)
+    if past is not None and past.renamed_to == member.name:
+        yield Evidence(Clue.HISTORY, weights.history, past.detail)
+    elif past is not None and member.name in past.beside:
+        detail = f"it stood beside `{question.attribute}` before that was removed"
+        yield Evidence(Clue.HISTORY, weights.beside, detail)
+    if hint is not None:
+        yield Evidence(Clue.HINT, weights.hint, hint)
+    if member.is_private and not question.attribute.startswith("_"):
+        yield Evidence(Clue.PRIVATE, weights.private, "it is private, and the missing name is not")
+
+
+def has_grounds(question: Question, candidate: Candidate) -> bool:
+    """Whether something speaks for this candidate in particular, and its sites fit."""
+    clues = {each.clue: each for each in candidate.evidence if each.weight > 0}
+    share = candidate.fits / candidate.sites if candidate.sites else 1.0
+    if Clue.HISTORY in clues or Clue.HINT in clues:
+        return share > 0
+    is_beside = question.past is not None and candidate.name in question.past.beside
+    is_demoted = candidate.member.is_private and not question.attribute.startswith("_")
+    if share < question.weights.fitting or is_beside or is_demoted:
+        return False
+    alike = likeness(question.attribute, candidate.name)
+    if alike >= SAME_NAME:
+        return True
+    if Clue.UNUSED in clues and share == 1.0:
+        # Of 520 methods of real libraries that were taken away, none had a neighbour that these rules took for it.
+        return any(nearly(question.attribute, candidate.name) for nearly in (is_synonym, adds_nothing, adds_one_word))
+    return _is_used_instead(question, candidate)
+
+
+def _keyword_evidence(question: Question, member: Member) -> Iterator[Evidence]:
+    if not question.keywords or member.signature is None:
+        return
+    weighed = {
+        name: count * (_COMMON_WEIGHT if name in COMMON_KEYWORDS else 1.0) for name, count in question.keywords.items()
+    }
+    had = [name for name in weighed if accepts_keyword(member.signature, name)]
+    share = sum(weighed[name] for name in had) / sum(weighed.values())
+    if share > 0:
+        names = ", ".join(sorted(had))
+        yield Evidence(Clue.KEYWORDS, question.weights.keywords * share, f"it takes the calls' keywords {names}")
+
+
+def _use_evidence(question: Question, member: Member, members: Mapping[str, Member]) -> Iterator[Evidence]:
+    own = _same_calls(question, member.name)
+    if own <= 0:
+        return
+    all_calls = sum(_same_calls(question, name) for name in members)
+    share = own / all_calls
+    counts = f"{own:g} of {all_calls:g}" if share < 1 else f"all {own:g}"
+    detail = f"{counts} living calls with the same keywords call it"
+    yield Evidence(Clue.USE, question.weights.use * share * (1 - 0.5**own), detail)
+
+
+def _same_calls(question: Question, name: str) -> float:
+    """How many living calls have the keywords of the sites; those on a receiver that nobody told count half."""
+    usage = question.usages.get(name)
+    if usage is None:
+        return 0.0
+    return sum(_told(call, question.owner) for call in usage.calls if call.keywords in question.sets)
+
+
+def _told(call: UsedCall, owner: Owner) -> float:
+    return 1.0 if call.proven or call.receiver == owner.short_name else 0.5
+
+
+def _is_unused(question: Question, member: Member) -> bool:
+    usage = question.usages.get(member.name)
+    called = len(question.sites) >= question.weights.called
+    if not called or usage is None or usage.mentions or member.is_private:
+        return False
+    # Where living code makes the very calls by another member, it has moved on to that one.
+    return all(_same_calls(question, name) < question.weights.uses for name in question.usages)
+
+
+def _is_used_instead(question: Question, candidate: Candidate) -> bool:
+    """Whether living code makes the same object by it: a factory called on the class with the very keywords.
+
+    Only for factories: two methods of an instance may take the same keywords and do different things. And not for a
+    name beside the missing one, `create_order` and `update_order`.
+    """
+    by_class = sum(site.access is Access.CLASS for site in question.sites)
+    is_factory = candidate.member.kind in _FACTORIES and 2 * by_class > len(question.sites)
+    return (
+        is_factory
+        and not is_sibling(question.attribute, candidate.name)
+        and _same_calls(question, candidate.name) >= question.weights.uses
+    )
+
+
+def telling_keywords(sites: Sequence[Site], weights: Weights = WEIGHTS) -> list[frozenset[str]]:
+    """The sets of keywords whose living calls tell which member is meant.
+
+    Args:
+        sites: all that mean it.
+        weights: what evidence counts for.
+
+    Returns:
+        Those of at least a fifth of the sites' calls that pass enough keywords by which a call can be told.
+    """
+    sets = Counter(frozenset(_keywords(site)) for site in loads_of(sites) if site.reference.arguments is not None)
+    telling = {names: count for names, count in sets.items() if len(names - COMMON_KEYWORDS) >= weights.telling}
+    return [names for names, count in telling.items() if count * 5 >= sum(telling.values())]
+
+
+def loads_of(sites: Sequence[Site]) -> tuple[Site, ...]:
+    """The sites that use the value and may be changed; all that use it when none may."""
+    loads = [site for site in sites if site.reference.use not in (Use.ASSIGNMENT, Use.DELETION)]
+    free = [site for site in loads if site.refusal is None and site.reference.guard is None]
+    return tuple(free or loads)
+
+
+def _keywords(site: Site) -> Iterator[str]:
+    for argument in site.reference.arguments or ():
+        if argument.keyword is not None:
+            yield argument.keyword
