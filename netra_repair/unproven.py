@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from netra_repair.candidates import Decision
 from netra_repair.causes import RootCause
 from netra_repair.files import Files
 from netra_repair.line_nodes import nodes_on, span_of
 from netra_repair.occurrences import Occurrences
 from netra_repair.outline_reader import parsed
 from netra_repair.receivers import Receivers
-from netra_repair.references import Reference
-from netra_repair.source import Source, Span, UnreadableSource, UnusableSource
+from netra_repair.references import Reference, Use
+from netra_repair.source import Source, Span, UnreadableSource
 
 # How many receivers are asked for in a scan. Rare names come first: of one that is everywhere (`get`) what is left of
 # the number is listed.
-_MAX_ASKED = 2000
+_MAX_ASKED = 1000
 
-# In a scan with more causes, only for those that have a candidate.
+# In a scan with more causes, only for those for which something stands out.
 _FEW = 50
+
+_USES = {ast.Store: Use.ASSIGNMENT, ast.Del: Use.DELETION}
 
 # A file, and the offset of a name in it.
 Spot = tuple[str, int]
@@ -52,8 +54,8 @@ class UnprovenReferences:
             The causes in the same order. When there are very many places, those of the names that occur in the fewest
             files.
         """
-        # Of many causes most are dynamic code, and nobody will change what has no candidate.
-        worth = [cause for cause in causes if cause.ranking.candidates or len(causes) <= _FEW]
+        # Of many causes most are dynamic code, and nobody will change what nothing can stand for.
+        worth = [cause for cause in causes if cause.ranking.decision is not Decision.NONE or len(causes) <= _FEW]
         left = _MAX_ASKED
         found: dict[str, tuple[Reference, ...]] = {}
         names = {cause.attribute for cause in worth if cause.kind.is_attribute}
@@ -72,28 +74,36 @@ class UnprovenReferences:
                 found = self._looked_up(source, name)
             except (UnreadableSource, SyntaxError, ValueError, RecursionError, MemoryError):
                 continue  # it cannot be read, or not by this interpreter
-            length = len(name.encode(source.encoding))
-            unknown = [each for each in found if (path, each[1] - length) not in known][: limit - asked]
-            self._receivers.ask_ahead(source, (receiver for receiver, _ in unknown))
-            ends = [end for receiver, end in unknown if not self._receivers.of(source, receiver).owners]
-            references += self._references(path, ends)
+            unknown = [each for each in found if (path, each.name.start) not in known][: limit - asked]
+            self._receivers.ask_ahead(source, (each.receiver for each in unknown if each.receiver is not None))
+            references += (
+                each
+                for each in unknown
+                if each.receiver is not None and not self._receivers.of(source, each.receiver).owners
+            )
             asked += len(unknown)
             if asked == limit:
                 break
         return tuple(references), asked
 
-    def _looked_up(self, source: Source, name: str) -> list[tuple[Span, int]]:
-        """What stands left of the dot wherever a file looks the name up, and where the name ends; in order."""
-        found = [
-            (span_of(source, node.value), span_of(source, node).end)
-            for node in nodes_on(parsed(source.text), self._occurrences.lines(source.path, name))
-            if isinstance(node, ast.Attribute) and node.attr == name
-        ]
-        return sorted(found, key=lambda each: each[1])
+    def _looked_up(self, source: Source, name: str) -> list[Reference]:
+        """Wherever a file looks the name up; in order."""
+        lines = self._occurrences.lines(source.path, name)
+        nodes = (node for node in nodes_on(parsed(source.text), lines) if isinstance(node, ast.Attribute))
+        found = [_reference(source, node) for node in nodes if node.attr == name]
+        return sorted(found, key=lambda each: each.name.start)
 
-    def _references(self, path: str, ends: Sequence[int]) -> Iterator[Reference]:
-        if not ends:
-            return
-        with suppress(UnusableSource):
-            syntax = self._files.around(path, [end - 1 for end in ends])
-            yield from filter(None, map(syntax.ending_at, ends))
+
+def _reference(source: Source, node: ast.Attribute) -> Reference:
+    """A reference without its surroundings."""
+    expression = span_of(source, node)
+    start = expression.end - len(node.attr.encode(source.encoding))
+    return Reference(
+        source.path,
+        node.attr,
+        Span(start, expression.end),
+        source.position(start),
+        span_of(source, node.value),
+        expression,
+        _USES.get(type(node.ctx), Use.REFERENCE),
+    )
