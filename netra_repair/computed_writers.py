@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,6 +21,7 @@ from netra_repair.receivers import Receivers
 from netra_repair.source import Source, Span, UnreadableSource
 from netra_repair.spellings import Around, last_name, walked
 
+_WORD = re.compile(rb"[\w\x80-\xff]+")
 _MAYBE = re.compile(rb"\bsetattr\s*\(|\b__setattr__\b|\b__dict__\b|\bvars\s*\(")
 
 
@@ -68,6 +69,7 @@ class ComputedWriters:
         self._definitions = definitions
         self._receivers = receivers
         self._by_class: dict[str, list[_Writer]] = {}
+        self._targets: dict[_Writer, tuple[tuple[Owner, Access], ...]] = {}
 
     def on(self, owner: Owner, access: Access | None, attribute: str) -> str | None:
         """A place that may set an attribute on an owner, or on a class that it inherits from.
@@ -90,35 +92,40 @@ class ComputedWriters:
     def forget(self) -> None:
         """Takes notice that files have been written: they are read again when they are needed."""
         self.__dict__.pop("_found", None)
+        self.__dict__.pop("_words", None)
         self._by_class.clear()
+        self._targets.clear()
 
     def _concerns(self, writer: _Writer, above: Collection[Owner], access: Access | None) -> bool:
+        if writer not in self._targets:
+            self._targets[writer] = self._target(writer)
+        owners = self._targets[writer]
+        return any(each in above and not (access is Access.CLASS and on is Access.INSTANCE) for each, on in owners)
+
+    def _target(self, writer: _Writer) -> tuple[tuple[Owner, Access], ...]:
         if isinstance(writer.target, int):
             decorated = self._definitions.class_at(self._project.root / writer.path, writer.target)
-            owners = [(decorated, Access.CLASS)] if decorated is not None else []
-        else:
-            owners = list(self._receivers.of(Source.read(self._project.root, writer.path), writer.target).owners)
-        return any(each in above and not (access is Access.CLASS and on is Access.INSTANCE) for each, on in owners)
+            return ((decorated, Access.CLASS),) if decorated is not None else ()
+        return self._receivers.of(Source.read(self._project.root, writer.path), writer.target).owners
 
     def _mentioning(self, name: str) -> list[_Writer]:
         """The writers in files that name a class; those of other files have it from a file that does."""
         if name not in self._by_class:
-            named = re.compile(rb"\b" + re.escape(name.encode()) + rb"\b")
-            direct = defaultdict(list)
-            for writer in self._found.writers:
-                direct[writer.path].append(writer)
-            helpers = self._found.helpers
-            calling = _calling(helpers)
             found: list[_Writer] = []
-            for path in self._project.sources if helpers else sorted(direct):
-                data = _read(self._project, path)
-                if named.search(data) is None:
-                    continue
-                found += direct.get(path, ())
-                if helpers and calling.search(data):
-                    found += _through(self._project, path, helpers)
+            for path, words in self._words.items():
+                if name.encode() in words:
+                    found += (writer for writer in self._found.writers if writer.path == path)
+                    found += _through(self._project, path, self._found.helpers)
             self._by_class[name] = found
         return self._by_class[name]
+
+    @cached_property
+    def _words(self) -> dict[str, frozenset[bytes]]:
+        """The words of the files that may write, so that no class is looked for in all files."""
+        direct = {writer.path for writer in self._found.writers}
+        helpers = frozenset(name.encode() for name in self._found.helpers)
+        words = ((path, frozenset(_WORD.findall(_read(self._project, path)))) for path in self._project.sources)
+        return {path: found for path, found in words if path in direct or not helpers.isdisjoint(found)}
 
     @cached_property
     def _found(self) -> _Found:
@@ -133,13 +140,14 @@ class ComputedWriters:
                 for target, key, value in _written(node):
                     function = around.given.get(target.id) if isinstance(target, ast.Name) else None
                     spelling = around.spelling(key, value)
-                    if function:
-                        helpers[function].add(spelling)
+                    if function and not around.outer.endswith("__"):
+                        helpers[around.outer].add(spelling)
                     if function != "":
                         writers.append(_Writer(path, target.lineno, spelling, _span(source, target)))
-                if isinstance(node, ast.Call):
-                    handed = {around.given.get(each.id, "") for each in _arguments(node) if isinstance(each, ast.Name)}
-                    calls += [(function, last_name(node.func)) for function in handed if function]
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                    handed = [each for each in _arguments(node) if isinstance(each, ast.Name)]
+                    if any(around.given.get(each.id) for each in handed):
+                        calls.append((around.outer, node.func.id))
         changed = True
         while changed:
             known = {function: helpers[called] - helpers[function] for function, called in calls if called in helpers}
@@ -163,11 +171,6 @@ def _through(project: Project, path: str, helpers: Mapping[str, tuple[str, ...]]
                 for argument in _arguments(node):
                     if isinstance(argument, ast.Attribute | ast.Name):
                         yield _Writer(path, node.lineno, spelling, _span(source, argument))
-
-
-def _calling(names: Iterable[str]) -> re.Pattern[bytes]:
-    words = b"|".join(re.escape(name.encode()) for name in sorted(names))
-    return re.compile(rb"\b(?:" + words + rb")\b")
 
 
 def _read(project: Project, path: str) -> bytes:
