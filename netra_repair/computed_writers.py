@@ -146,13 +146,14 @@ class ComputedWriters:
                 for target, key, value in _written(node):
                     function = around.given.get(target.id) if isinstance(target, ast.Name) else None
                     spelling = around.spelling(key, value)
-                    if function:
-                        helpers[function].add(spelling)
+                    if function and not around.outer.endswith("__"):
+                        helpers[around.outer].add(spelling)
                     if function != "":
                         writers[path].append(_Writer(path, target.lineno, spelling, span_of(source, target)))
-                if isinstance(node, ast.Call):
-                    handed = {around.given.get(each.id, "") for each in _arguments(node) if isinstance(each, ast.Name)}
-                    calls += [(function, last_name(node.func)) for function in handed if function]
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                    handed = [each for each in _arguments(node) if isinstance(each, ast.Name)]
+                    if any(around.given.get(each.id) for each in handed):
+                        calls.append((around.outer, node.func.id))
         changed = True
         while changed:
             known = {function: helpers[called] - helpers[function] for function, called in calls if called in helpers}

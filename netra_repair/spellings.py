@@ -20,12 +20,14 @@ class Around:
         tables: constants of the module that hold texts, as a regular expression of these.
         passed: for functions that only their own module calls, what a parameter is given there.
         loops: the variables of the loops around it, with what they go through.
+        outer: the outermost function around it, which others call; the class for its `__init__`; "" for none.
     """
 
     given: Mapping[str, str]
     tables: Mapping[str, str]
     passed: Mapping[tuple[str, str], str]
     loops: Mapping[str, str] = field(default_factory=dict)
+    outer: str = ""
 
     def spelling(self, key: ast.expr | None, value: ast.expr | None) -> str:
         """A regular expression of the names that a key can be, where `value` is put under it."""
@@ -144,7 +146,7 @@ def walked(tree: ast.Module) -> Iterator[tuple[ast.AST, Around]]:
             given = {**around.given, **dict.fromkeys(named, function)}
             if class_ and named and not any(last_name(each) == "staticmethod" for each in node.decorator_list):
                 given[named[0]] = ""  # the class itself, or an instance of it
-            around = replace(around, given=given)
+            around = replace(around, given=given, outer=around.outer or function)
         elif isinstance(node, ast.If | ast.Try):
             inner = class_
         elif isinstance(node, ast.For):

@@ -214,6 +214,12 @@ class Hostile(type):
         return super().__getattribute__(name)
 def test_hostile(): Hostile("Made", (), {}).gone
 def test_both(): two()
+def test_in_one_line():
+    errors = []
+    for number in range(2):
+        try: Ctx.gone() if number else Ctx.gone()
+        except AttributeError as error: errors.append(error)
+    raise ExceptionGroup("twice on a line", errors)
 def test_alone(): assert not [name for name in sys.modules if name.partition(".")[0] == "netra_repair"]
 """
 
@@ -327,6 +333,14 @@ def test_each_missing_parameter_is_told(result: SuiteResult) -> None:
     """A call that lacks two arguments names both."""
     raised = result.cases["tests/test_dying.py::test_both"].raised
     assert [(one.kind, one.name) for one in raised] == [(MISSING, "a"), (MISSING, "b")]
+
+
+def test_two_places_on_one_line_are_told_apart(result: SuiteResult) -> None:
+    """The same attribute that is missing twice on a line is told twice, each with its own position."""
+    raised = result.cases["tests/test_dying.py::test_in_one_line"].raised
+    assert [each.name for each in raised] == ["gone", "gone"]
+    assert len({each.end for each in raised}) == 2
+    assert len({each.line for each in raised}) == 1
 
 
 def test_what_cannot_be_collected_is_a_case(result: SuiteResult) -> None:
