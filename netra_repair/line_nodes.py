@@ -47,6 +47,8 @@ def nodes_on(tree: ast.AST, lines: Sequence[int]) -> Iterator[ast.AST]:
             first, last = getattr(child, "lineno", None), getattr(child, "end_lineno", None)
             if isinstance(child, ast.JoinedStr):
                 continue
+            if decorators := getattr(child, "decorator_list", None):
+                first = decorators[0].lineno
             if first is None or last is None or bisect_left(lines, first) < bisect_right(lines, last):
                 waiting.append(child)
 
