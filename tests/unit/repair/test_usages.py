@@ -7,7 +7,6 @@ from pathlib import Path
 from netra_repair.source import Source, Span
 from netra_repair.usages import usages
 
-
 # The sets of keywords that the tests pass, none among them.
 PASSED = [frozenset(words) for words in ((), "a", "b", "c", ("user_id", "thread_id"))]
 
