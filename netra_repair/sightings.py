@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter
 
+from netra_repair.arguments import Bound, bind
 from netra_repair.causes import Proof, Site
 from netra_repair.class_statements import ClassStatements
 from netra_repair.definitions import Definitions
 from netra_repair.diagnostics import Blind, CauseKind, Diagnostic
 from netra_repair.failures import CaseResult, Raised, SuiteResult
 from netra_repair.files import Files
-from netra_repair.owners import Access, Member, Owner
+from netra_repair.owners import Access, Member, MemberKind, Owner
 from netra_repair.plan import RefusedSite
 from netra_repair.receivers import ImportReceivers, Receiver, Receivers
 from netra_repair.references import Guard, Reference, Star, Use
@@ -238,6 +239,9 @@ class Sighter:
             return None
         member, reference = calls[diagnostic]
         member = self._receivers.callee(source, reference.expression) or member
+        widened = self._widened(source, reference, member)
+        if widened is not None:
+            return RefusedSite(Site(reference, member.owner, None, (Proof.CHECKER,), widened), widened)
         if any(argument.star is not Star.NONE for argument in reference.arguments or ()):
             # Only a test can tell what is in it.
             refusal = Refusal(Reason.STAR_ARGUMENTS, f"what `*` and `**` pass to `{member.name}` is not known")
@@ -252,6 +256,23 @@ class Sighter:
             Proof.CHECKER,
             refusal=_guarded(reference),
         )
+
+    def _widened(self, source: Source, reference: Reference, member: Member) -> Refusal | None:
+        """Why a call that does not fit may be meant: another class that may stand there, or inherits, takes it."""
+        if reference.receiver is None or reference.arguments is None:
+            return None
+        if source.data[reference.receiver.start : reference.receiver.end].startswith(b"super("):
+            return None  # goes up, never down
+        for owner, access in self._receivers.of(source, reference.receiver).owners:
+            if access is Access.CLASS and member.kind is MemberKind.INSTANCE_METHOD:
+                continue
+            own = self._definitions.members(owner).get(member.name)
+            for other in filter(None, (own, *self._classes.overriding(owner, member.name))):
+                if other != member and other.signature is not None:
+                    bound = bind(reference.arguments, other.signature)
+                    if isinstance(bound, Bound) and not bound.edits:
+                        return Refusal(Reason.DYNAMIC_OWNER, f"{other.qualified_name} takes such a call")
+        return None
 
     def _of_attribute(self, diagnostic: Diagnostic, source: Source, span: Span) -> Sighting | RefusedSite | None:
         reference = _bare(diagnostic, source, span)
@@ -312,8 +333,10 @@ class Sighter:
     def _of_raised(self, raised: Raised, test: str) -> Sighting | None:
         if raised.kind.is_attribute:
             owner = self._asked(raised)
+            if owner is None or self._is_consequence(raised, owner):
+                return None
             reference = self._place(raised)
-            if owner is None or reference is None:
+            if reference is None:
                 return None
             access = raised.access or Access.MODULE
             return Sighting(
@@ -332,6 +355,10 @@ class Sighter:
         return Sighting(
             raised.kind, member.name, raised.name, member.owner, None, reference, Proof.TEST, test, _guarded(reference)
         )
+
+    def _is_consequence(self, raised: Raised, owner: Owner) -> bool:
+        """Whether the class does define it: what failed before left an object half made."""
+        return raised.access is Access.INSTANCE and raised.name in self._definitions.members(owner)
 
     def _asked(self, raised: Raised) -> Owner | None:
         """The class that was asked, or the nearest of its bases that can be found in the sources."""
