@@ -25,8 +25,8 @@ run: $(READY) ## the golden path: 50 users against a server of its own
 serve: $(READY) ## the server, for this machine only
 	@$(BIN)/netra serve $(ARGS)
 
-test: $(READY) ## the tests; ARGS goes to pytest
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(READY) ## the tests, in two processes; ARGS goes to pytest
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
 check: $(READY) ## lint, format, types, calls that mean nothing, lock
 	@$(BIN)/python -m ruff check
