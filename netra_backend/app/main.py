@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final, TypedDict
@@ -49,6 +50,8 @@ from netra_backend.app.telemetry import Metrics
 
 WEB: Final = Path(__file__).with_name("web")
 COST_TEAM: Final = "supervisor"
+LONGEST_UPLOAD: Final = timedelta(hours=1)
+"""What an unfinished upload of another node may take, on a database that nodes share."""
 
 
 class State(TypedDict):
@@ -79,14 +82,14 @@ def create_app(settings: Settings) -> FastAPI:
         closes the database at the end.
 
     Raises:
-        DatabaseOpenError: a newer Netra has written the database, or another server uses it.
+        DatabaseOpenError: a newer Netra has written the database, another server uses it, or it does not answer.
         AgentRegistryError: a user's own agent cannot be loaded, or the default agent is unknown.
         OwnershipError: a route has no owner rule.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     database = Database(settings.database, reader_threads=settings.reader_threads)
     try:
-        upgrade(database.write_engine)
+        upgrade(database.storage)
         return _build(settings, database, _agents(settings, database))
     except BaseException:
         database.release()
@@ -147,7 +150,8 @@ def _agents(settings: Settings, database: Database) -> AgentRegistry:
 async def _started(settings: Settings, database: Database, registry: AgentRegistry) -> AsyncIterator[Services]:
     metrics = Metrics()
     database.writer.observe = metrics.observe_commit
-    await database.writer.run(delete_unfinished_uploads)
+    longest_upload = LONGEST_UPLOAD if database.storage.is_shared else timedelta()
+    await database.writer.run(partial(delete_unfinished_uploads, begun_before=datetime.now(UTC) - longest_upload))
 
     hub = Hub()
     connections = Connections(limit=settings.max_connections, limit_per_user=settings.max_connections_per_user)

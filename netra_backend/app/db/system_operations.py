@@ -52,7 +52,11 @@ def insert_session(
     Returns:
         False when the password is no longer the one that was verified, or the user is gone; nothing was written then.
     """
-    holds = select(users.c.user_id).where(users.c.user_id == user_id, users.c.password_hash == password_hash)
+    holds = (
+        select(users.c.user_id)
+        .where(users.c.user_id == user_id, users.c.password_hash == password_hash)
+        .with_for_update(read=True)  # a change of the password at another node waits, and then ends this session too
+    )
     if connection.execute(holds).one_or_none() is None:
         return False
     connection.execute(delete(sessions).where(sessions.c.user_id == user_id, sessions.c.expires_at <= created_at))
@@ -118,6 +122,12 @@ def find_unfinished_runs(connection: Connection) -> list[Row[tuple[object, ...]]
     return list(connection.execute(unfinished.order_by(*order)))
 
 
-def delete_unfinished_uploads(connection: Connection) -> None:
-    """Erase the records of uploads that a crash cut off; nobody has ever seen them."""
-    connection.execute(delete(usage_uploads).where(usage_uploads.c.completed_at.is_(None)))
+def delete_unfinished_uploads(connection: Connection, *, begun_before: datetime) -> None:
+    """Erase the records of uploads that a crash cut off; nobody has ever seen them.
+
+    Args:
+        connection: that writes.
+        begun_before: a younger upload may be going on at another node.
+    """
+    cut_off = usage_uploads.c.completed_at.is_(None) & (usage_uploads.c.created_at < begun_before)
+    connection.execute(delete(usage_uploads).where(cut_off))

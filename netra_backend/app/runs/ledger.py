@@ -15,10 +15,13 @@ from operator import attrgetter
 from typing import Any, Final, assert_never
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, insert, select, update
 
 from netra_backend.app.db.bulk import execute_many
 from netra_backend.app.db.engine import Database
+from netra_backend.app.db.keys import KEYS, as_keys, is_key
+from netra_backend.app.db.locks import lock_rows
+from netra_backend.app.db.roles import Role, act_as
 from netra_backend.app.db.tables import events, runs, threads, users
 from netra_backend.app.services.agent_events import AgentEvent, EventType, LogEntry
 from netra_backend.app.services.refusals import (
@@ -40,33 +43,26 @@ TITLE_CHARACTERS: Final = 80
 Key = tuple[str, str]
 """(user_id, run_id) or (user_id, thread_id)."""
 
-# The keys of a batch come as one JSON text and lead the join: a row-value `IN (VALUES …)` makes SQLite scan the table.
 # Each statement is made once: building and caching an expression costs more than executing it.
-_KEYS: Final = func.json_each(bindparam("keys")).table_valued("value", name="keys")
-
-
-def _key(*columns: ColumnElement[str]) -> ColumnElement[bool]:
-    """That columns are those of a key, in this order."""
-    return and_(*(column == func.json_extract(_KEYS.c.value, f"$[{place}]") for place, column in enumerate(columns)))
 
 
 def _runs(key: ColumnElement[bool], names: Iterable[str] = RunRecord.__slots__) -> Select[Any]:
     """The runs of the keys, each with the last seq of its thread."""
     of_run = (threads.c.user_id == runs.c.user_id) & (threads.c.thread_id == runs.c.thread_id)
     columns = (runs.c[name] for name in names)
-    return select(*columns, threads.c.last_seq).join_from(_KEYS, runs, key).join(threads, of_run).with_for_update()
+    return select(*columns, threads.c.last_seq).join_from(KEYS, runs, key).join(threads, of_run)
 
 
-_RUNS_BY_ID: Final = _runs(_key(runs.c.user_id, runs.c.run_id))
-_RUN_STATES_BY_ID: Final = _runs(_key(runs.c.user_id, runs.c.run_id), names=("user_id", "run_id", "status", "attempt"))
-_RUNS_BY_MESSAGE: Final = _runs(_key(runs.c.user_id, runs.c.message_scope, runs.c.client_message_id))
-_UNFINISHED_RUNS_BY_THREAD: Final = _runs(_key(runs.c.user_id, runs.c.thread_id) & runs.c.finished_at.is_(None))
-_THREADS_BY_ID: Final = (
-    select(threads.c.user_id, threads.c.thread_id, threads.c.last_seq)
-    .join_from(_KEYS, threads, _key(threads.c.user_id, threads.c.thread_id))
-    .with_for_update()
+_RUNS_BY_ID: Final = _runs(is_key(runs.c.user_id, runs.c.run_id))
+_RUN_STATES_BY_ID: Final = _runs(
+    is_key(runs.c.user_id, runs.c.run_id), names=("user_id", "run_id", "status", "attempt")
 )
-_USERS_BY_ID: Final = select(users.c.user_id).join_from(_KEYS, users, _key(users.c.user_id))
+_RUNS_BY_MESSAGE: Final = _runs(is_key(runs.c.user_id, runs.c.message_scope, runs.c.client_message_id))
+_UNFINISHED_RUNS_BY_THREAD: Final = _runs(is_key(runs.c.user_id, runs.c.thread_id) & runs.c.finished_at.is_(None))
+_THREADS_BY_ID: Final = select(threads.c.user_id, threads.c.thread_id, threads.c.last_seq).join_from(
+    KEYS, threads, is_key(threads.c.user_id, threads.c.thread_id)
+)
+_USERS_BY_ID: Final = select(users.c.user_id).join_from(KEYS, users, is_key(users.c.user_id))
 _INSERT_RUN: Final = insert(runs)
 _RUN_COLUMNS: Final = tuple(runs.c.keys())
 _RUN: Final = attrgetter(*_RUN_COLUMNS)
@@ -209,6 +205,7 @@ class Ledger:
 
 def apply_commands(connection: Connection, commands: Sequence[Command]) -> list[Written | Exception]:
     """Apply commands in order, inside the caller's transaction; see `BulkOperation`."""
+    act_as(connection, Role.LEDGER)
     fold = _Fold(connection, commands)
     outcomes = [fold.apply(command) for command in commands]
     fold.flush()
@@ -248,6 +245,9 @@ class _Fold:
                     claimed_runs[run.user_id, run.run_id] = run
                 case ClaimRun() | CancelRun():
                     named_runs.add((command.user_id, command.run_id))
+        submitting_users = {(user_id,) for user_id, _ in named_threads}
+        claimed_threads = {(run.user_id, run.thread_id) for run in claimed_runs.values()}
+        lock_rows(self._connection, submitting_users, named_threads | claimed_threads, named_runs)
         self._load_states({key: run for key, run in claimed_runs.items() if key not in named_runs})
         self._load_runs(_RUNS_BY_ID, named_runs)
         self._load_runs(_RUNS_BY_MESSAGE, messages)
@@ -260,7 +260,7 @@ class _Fold:
     def _load_runs(self, statement: Select[Any], keys: Collection[tuple[str, ...]]) -> None:
         if not keys:
             return
-        for *columns, last_seq in self._connection.execute(statement, {"keys": _json(keys)}):
+        for *columns, last_seq in self._connection.execute(statement, {"keys": as_keys(keys)}):
             run = RunRecord.from_columns(columns)
             self._last_seq[run.user_id, run.thread_id] = last_seq
             self._runs[run.user_id, run.run_id] = run
@@ -270,7 +270,7 @@ class _Fold:
         """What may have changed of runs that were claimed; the rest their claimers have, and it never changes."""
         if not claimed:
             return
-        rows = self._connection.execute(_RUN_STATES_BY_ID, {"keys": _json(list(claimed))})
+        rows = self._connection.execute(_RUN_STATES_BY_ID, {"keys": as_keys(claimed.keys())})
         for user_id, run_id, status, attempt, last_seq in rows:
             run = claimed[user_id, run_id]
             if (status, attempt) != (run.status, run.attempt):
@@ -281,12 +281,12 @@ class _Fold:
     def _load_threads(self, keys: Collection[Key]) -> None:
         if not keys:
             return
-        for user_id, thread_id, last_seq in self._connection.execute(_THREADS_BY_ID, {"keys": _json(keys)}):
+        for user_id, thread_id, last_seq in self._connection.execute(_THREADS_BY_ID, {"keys": as_keys(keys)}):
             self._last_seq[user_id, thread_id] = last_seq
 
     def _load_users(self, user_ids: set[str]) -> None:
         if user_ids:
-            keys = {"keys": _json([(user_id,) for user_id in user_ids])}
+            keys = {"keys": as_keys([(user_id,) for user_id in user_ids])}
             self._users.update(self._connection.execute(_USERS_BY_ID, keys).scalars())
 
     def apply(self, command: Command) -> Written | Exception:
@@ -484,4 +484,4 @@ class _Fold:
 
 
 def _json(value: Any) -> str:
-    return orjson.dumps(list(value) if isinstance(value, set) else value).decode()
+    return orjson.dumps(value).decode()
