@@ -31,7 +31,14 @@ START_LIMIT_S: Final = 30
 INSTALLS: Final = ("pginstall", "pginstall18")
 """What the wheel carries: PostgreSQL 16, the oldest that Netra takes, and 18."""
 
-FAST: Final = {"wal_level": "minimal", "max_wal_senders": "0", "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
+FAST: Final = {
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+}
 """For tests, whose data nobody needs after a crash of the machine."""
 
 OWNER: Final = "netra"
@@ -122,7 +129,7 @@ def postgres(settings: Mapping[str, str] = FAST, *, install: str = INSTALLS[0]) 
         if identity:
             for path in (folder, secret):
                 os.chown(path, identity["user"], identity["group"])
-        initdb = [
+        initdb: list[str | Path] = [
             binaries / "initdb", "-D", data, "-U", "postgres", "--pwfile", secret, "--auth=scram-sha-256",
             "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions",
         ]  # fmt: skip

@@ -54,7 +54,7 @@ class UtcDateTime(TypeDecorator[datetime]):
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         if isinstance(value, str):
             return datetime.fromisoformat(value)
-        return None if value is None else value.replace(tzinfo=UTC)  # the session's zone is UTC
+        return None if value is None else value.astimezone(UTC)
 
 
 class ExactDecimal(TypeDecorator[Decimal]):

@@ -32,7 +32,7 @@ from netra_backend.app.services.agent_events import EventType
 from netra_backend.app.services.refusals import InvalidRequestError, LimitExceededError, NotFoundError
 from netra_backend.app.services.run_state import RunStatus
 from netra_backend.app.services.usage_record import UsageRecord
-from tests.support.database import SIGNED_UP, WAIT_SECONDS, add_users, all_rows, disk_full, writer_held
+from tests.support.database import SIGNED_UP, WAIT_SECONDS, add_users, administer, all_rows, disk_full, writer_held
 from tests.support.made_contexts import make_context
 from tests.support.stored_runs import completion, happening, message
 from tests.support.strategies import texts
@@ -280,7 +280,7 @@ async def _lay_threads(database: Database, user_id: str, moments: list[datetime]
         for number, moment in enumerate(moments)
     ]
     if rows:
-        await database.writer.run(lambda connection: connection.execute(insert(threads), rows))
+        await administer(database, lambda connection: connection.execute(insert(threads), rows))
     by_place = sorted(zip(moments, (row["thread_id"] for row in rows), strict=True), reverse=True)
     return [str(thread_id) for _, thread_id in by_place]
 
@@ -708,9 +708,9 @@ async def test_an_upload_cancelled_during_its_commit_leaves_nothing(
     submitted = asyncio.Event()
     run = database.writer.run
 
-    def watched(*arguments: Any) -> asyncio.Future[Any]:
+    def watched(*arguments: Any, **named: Any) -> asyncio.Future[Any]:
         submitted.set()
-        return run(*arguments)
+        return run(*arguments, **named)
 
     async with writer_held(database):
         monkeypatch.setattr(database.writer, "run", watched)

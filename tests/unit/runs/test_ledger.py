@@ -41,7 +41,17 @@ from netra_backend.app.services.refusals import (
 from netra_backend.app.services.run_state import RunStatus
 from netra_backend.app.services.submission import IfBusy
 from netra_backend.app.services.user_execution_context import UserExecutionContext
-from tests.support.database import add_users, all_rows, rows, user_row, writer_held, writing_engine
+from tests.support.database import (
+    Backend,
+    add_users,
+    administer,
+    all_rows,
+    rows,
+    see_all,
+    user_row,
+    writer_held,
+    writing_engine,
+)
 from tests.support.stored_runs import (
     DEADLINE,
     Published,
@@ -117,7 +127,7 @@ class Book:
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> Iterator[Book]:
+def book(backend: Backend, tmp_path: Path) -> Iterator[Book]:
     """An empty book."""
     with writing_engine(tmp_path) as engine:
         with engine.begin() as connection:
@@ -750,7 +760,7 @@ def _told(outcome: Written | Exception) -> Told:
 
 
 @pytest.fixture(scope="module")
-def users_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+def users_engine(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """A database with the model's users, whose transactions are rolled back after each example."""
     with writing_engine(tmp_path_factory.mktemp("model")) as engine:
         with engine.begin() as connection:
@@ -776,6 +786,7 @@ def test_the_ledger_does_as_the_model_says_however_commands_are_batched(
             for begin, end in pairwise(places):
                 outcomes += apply_commands(connection, commands[begin:end])
             assert [_told(outcome) for outcome in outcomes] == expected
+            see_all(connection)
             _compare(connection, model, outcomes)
 
 

@@ -33,7 +33,7 @@ from netra_backend.app.services.refusals import (
 from netra_backend.app.services.run_state import RunStatus
 from netra_backend.app.services.submission import Accepted, IfBusy, Submission
 from netra_backend.app.services.user_execution_context import UserExecutionContext
-from tests.support.database import add_users, all_rows, open_database, storage_refused, writer_held
+from tests.support.database import Backend, add_users, all_rows, open_database, storage_refused, writer_held
 from tests.support.dispatching import PATIENCE, HeldAgent, Office
 from tests.support.stored_runs import completion, happening, message
 
@@ -480,7 +480,7 @@ def _finals(entries: list[LogEntry]) -> dict[str, str]:
     return {entry.run_id: entry.type for entry in entries if entry.final}
 
 
-async def test_a_start_takes_up_what_was_left(tmp_path: Path) -> None:
+async def test_a_start_takes_up_what_was_left(backend: Backend, tmp_path: Path) -> None:
     """What waited is done, what ran is truthfully ended as failed, what had ended stays as it is; for every user."""
     async with open_database(tmp_path) as database:
         await add_users(database, "alice", "bob")
@@ -525,7 +525,7 @@ async def test_a_start_takes_up_what_was_left(tmp_path: Path) -> None:
         assert again.published.entries == []
 
 
-async def test_messages_of_a_thread_are_taken_up_in_their_order(tmp_path: Path) -> None:
+async def test_messages_of_a_thread_are_taken_up_in_their_order(backend: Backend, tmp_path: Path) -> None:
     """Messages that one commit has stored are answered after a restart in the order in which they were sent."""
     run_ids = ["z", "m", "a", "k"]
     async with open_database(tmp_path) as database:
@@ -560,7 +560,9 @@ async def test_recovering_an_empty_database_is_nothing(service: Service) -> None
 
 
 @pytest.mark.parametrize("turns", range(12))
-async def test_a_process_that_ends_anywhere_loses_and_doubles_nothing(tmp_path: Path, turns: int) -> None:
+async def test_a_process_that_ends_anywhere_loses_and_doubles_nothing(
+    backend: Backend, tmp_path: Path, turns: int
+) -> None:
     """Stopped after any number of turns, an accepted message is answered or failed after a restart: once."""
     accepted: list[str] = []
     async with open_database(tmp_path) as database:
@@ -597,7 +599,7 @@ async def test_a_process_that_ends_anywhere_loses_and_doubles_nothing(tmp_path: 
             assert seqs == list(range(1, len(seqs) + 1))
 
 
-async def test_what_is_stopped_at_the_end_is_told_at_the_next_start(tmp_path: Path) -> None:
+async def test_what_is_stopped_at_the_end_is_told_at_the_next_start(backend: Backend, tmp_path: Path) -> None:
     """A run that did not end within the grace is failed with `server_restarted`; one that waited is done."""
     async with open_database(tmp_path) as database:
         await add_users(database, "alice")

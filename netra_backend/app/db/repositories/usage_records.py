@@ -37,17 +37,16 @@ class Upload:
     accepted: int
 
 
-_COMPLETED: Final = (
-    (usage_uploads.c.user_id == usage_records.c.user_id)
-    & (usage_uploads.c.upload_id == usage_records.c.upload_id)
-    & usage_uploads.c.completed_at.is_not(None)
+_OF_UPLOAD: Final = (usage_uploads.c.user_id == usage_records.c.user_id) & (
+    usage_uploads.c.upload_id == usage_records.c.upload_id
 )
+_IS_COMPLETE: Final = usage_uploads.c.completed_at.is_not(None)
 _PLACE: Final = (usage_records.c.upload_id, usage_records.c.line)
 
 
 def _seen(*columns: Any) -> Select[Any]:
     """A selection of the user's records whose upload is complete."""
-    return select(*columns).join_from(usage_records, usage_uploads, _COMPLETED).where(own(usage_records))
+    return select(*columns).join_from(usage_records, usage_uploads, _OF_UPLOAD).where(own(usage_records), _IS_COMPLETE)
 
 
 _ALL: Final = _seen(*_COLUMNS).order_by(usage_records.c.timestamp, usage_records.c.request_id, *_PLACE)
@@ -56,7 +55,11 @@ _NEXT_PAGE: Final = _PAGE.where(tuple_(*_PLACE) > tuple_(bindparam("upload_id"),
 _INSERT: Final = insert(usage_records)
 _INSERTED: Final = ("user_id", "upload_id", "line", *_FIELDS)
 _COUNT_SEEN: Final = _seen(func.count())
-_COUNT: Final = select(func.count()).select_from(usage_records).where(own(usage_records))
+_COUNT_WITH: Final = (
+    select(func.count())
+    .join_from(usage_records, usage_uploads, _OF_UPLOAD)
+    .where(own(usage_records), _IS_COMPLETE | (usage_uploads.c.upload_id == bindparam("with_upload")))
+)
 _COMPLETE: Final = (
     update(usage_uploads)
     .where(own(usage_uploads), usage_uploads.c.upload_id == bindparam("of_upload"))
@@ -134,7 +137,7 @@ class UsageRecordRepository(Repository):
             rows = [(self._user_id, upload_id, line, *_VALUES(record)) for line, record in chunk]
             execute_many(connection, _INSERT, _INSERTED, rows)
         if is_last:
-            if self._execute(connection, _COUNT).scalar_one() > most:
+            if self._execute(connection, _COUNT_WITH, with_upload=upload_id).scalar_one() > most:
                 raise LimitExceededError(f"you may keep at most {most} usage records; delete the old ones first")
             self._execute(connection, _COMPLETE, of_upload=upload_id, completed_at=now)
 
