@@ -55,7 +55,7 @@ def _runs(key: ColumnElement[bool], names: Iterable[str] = RunRecord.__slots__) 
 
 _RUNS_BY_ID: Final = _runs(is_key(runs.c.user_id, runs.c.run_id))
 _RUN_STATES_BY_ID: Final = _runs(
-    is_key(runs.c.user_id, runs.c.run_id), names=("user_id", "run_id", "status", "attempt")
+    is_key(runs.c.user_id, runs.c.run_id), names=("user_id", "run_id", "thread_id", "status", "attempt")
 )
 _RUNS_BY_MESSAGE: Final = _runs(is_key(runs.c.user_id, runs.c.message_scope, runs.c.client_message_id))
 _UNFINISHED_RUNS_BY_THREAD: Final = _runs(is_key(runs.c.user_id, runs.c.thread_id) & runs.c.finished_at.is_(None))
@@ -271,11 +271,11 @@ class _Fold:
         if not claimed:
             return
         rows = self._connection.execute(_RUN_STATES_BY_ID, {"keys": as_keys(claimed.keys())})
-        for user_id, run_id, status, attempt, last_seq in rows:
+        for user_id, run_id, thread_id, status, attempt, last_seq in rows:
             run = claimed[user_id, run_id]
-            if (status, attempt) != (run.status, run.attempt):
-                run = replace(run, status=RunStatus(status), attempt=attempt)
-            self._last_seq[user_id, run.thread_id] = last_seq
+            if (thread_id, status, attempt) != (run.thread_id, run.status, run.attempt):
+                run = replace(run, thread_id=thread_id, status=RunStatus(status), attempt=attempt)
+            self._last_seq[user_id, thread_id] = last_seq
             self._runs[user_id, run_id] = run
 
     def _load_threads(self, keys: Collection[Key]) -> None:

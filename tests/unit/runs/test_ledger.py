@@ -13,10 +13,11 @@ from typing import Final
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine, delete, select
+from sqlalchemy import Connection, Engine, select
 
 from netra_backend.app.db.engine import Database
-from netra_backend.app.db.tables import events, runs, threads, users
+from netra_backend.app.db.repositories.accounts import AccountRepository
+from netra_backend.app.db.tables import events, runs, threads
 from netra_backend.app.db.writer import MAX_BATCH
 from netra_backend.app.runs.ledger import (
     TITLE_CHARACTERS,
@@ -44,7 +45,6 @@ from netra_backend.app.services.user_execution_context import UserExecutionConte
 from tests.support.database import (
     Backend,
     add_users,
-    administer,
     all_rows,
     rows,
     see_all,
@@ -52,6 +52,7 @@ from tests.support.database import (
     writer_held,
     writing_engine,
 )
+from tests.support.made_contexts import make_context
 from tests.support.stored_runs import (
     DEADLINE,
     Published,
@@ -543,9 +544,7 @@ async def test_nothing_is_published_of_a_refused_command(database: Database) -> 
 async def test_a_message_of_an_erased_user_is_refused(database: Database) -> None:
     """A message on its way when its account was erased fails alone, with a refusal that a client can be told."""
     await add_users(database, "alice", "bob")
-    await database.writer.run(
-        lambda connection: connection.execute(delete(users).where(users.c.user_id == "bob")).rowcount
-    )
+    await AccountRepository(make_context("bob"), database).erase()
     ledger = Ledger(database, lambda _entries: None)
     async with writer_held(database):
         of_alice = ledger.write(message("alice"))
