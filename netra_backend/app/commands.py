@@ -1,4 +1,4 @@
-"""The backend's commands: `netra serve`."""
+"""The backend's commands: `netra serve` and `netra db`."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from typing import Any, Final
 import uvicorn
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
+from sqlalchemy import make_url
 from sqlalchemy.exc import DatabaseError
 
 from netra_backend.app.agents.registry import AgentRegistryError
 from netra_backend.app.config import Settings
+from netra_backend.app.db.engine import open_storage
 from netra_backend.app.db.errors import DatabaseOpenError
+from netra_backend.app.db.migrate import upgrade
 from netra_backend.app.main import create_app
 from netra_backend.app.realtime.messages import MAX_FRAME_BYTES
 from netra_backend.app.telemetry import configure_logging
@@ -49,32 +52,72 @@ def serve(argv: Sequence[str]) -> int:
     Returns:
         0 after a clean stop, 1 when it could not start, 2 for settings that make no sense.
     """
-    try:
-        settings = Settings(**_options(argv))
-    except SystemExit as stop:  # argparse has said why
-        return int(stop.code or Exit.OK)
-    except ValidationError as error:
-        return _refuse(_told(error), Exit.USAGE)
-    except SettingsError as error:
-        return _refuse(f"{error}: expected JSON", Exit.USAGE)
+    settings = _settings("serve", _serve_options, argv)
+    if not isinstance(settings, Settings):
+        return settings
     configure_logging(settings.log_level)
     _raise_file_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     try:
         listener = _listen(settings.host, settings.port)
     except OSError as error:
-        return _refuse(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}")
+        return _refuse("serve", f"cannot listen on {settings.host}:{settings.port}: {error.strerror}")
     with listener:
         return _serve(settings, listener)
+
+
+def db(argv: Sequence[str]) -> int:
+    """Look after the database.
+
+    Args:
+        argv: the words after `netra db`.
+
+    Returns:
+        0 when it is up to date, 1 when it could not be brought there, 2 for words or settings that make no sense.
+    """
+    settings = _settings("db", _db_options, argv)
+    if not isinstance(settings, Settings):
+        return settings
+    try:
+        if settings.database_url is None:
+            settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        storage = open_storage(settings.database, reader_threads=1)
+        try:
+            version = upgrade(storage)
+        finally:
+            storage.release()
+    except DatabaseError as error:
+        return _refuse("db", _unopened(settings, error))
+    except (DatabaseOpenError, ValueError, OSError) as error:
+        return _refuse("db", str(error))
+    print(f"{storage.name} is at schema version {version}")
+    return Exit.OK
+
+
+def _settings(command: str, options: Callable[[Sequence[str]], dict[str, Any]], argv: Sequence[str]) -> Settings | Exit:
+    """The settings that a command's words and the environment give; else how the command ends, the reason told."""
+    try:
+        return Settings(**options(argv))
+    except SystemExit as stop:  # argparse has said why
+        return Exit(int(stop.code or Exit.OK))
+    except ValidationError as error:
+        return _refuse(command, _told(error), Exit.USAGE)
+    except SettingsError as error:
+        return _refuse(command, f"{error}: expected JSON", Exit.USAGE)
+
+
+def _unopened(settings: Settings, error: DatabaseError) -> str:
+    name = make_url(settings.database).render_as_string(hide_password=True)
+    return f"the database {name} cannot be opened: {error.orig}; restore a backup of it"
 
 
 def _serve(settings: Settings, listener: socket.socket) -> Exit:
     try:
         app = create_app(settings)
     except DatabaseError as error:
-        return _refuse(f"the database {settings.database} cannot be opened: {error.orig}; restore a backup of it")
+        return _refuse("serve", _unopened(settings, error))
     except (DatabaseOpenError, AgentRegistryError, ValueError, OSError) as error:
-        return _refuse(str(error))
+        return _refuse("serve", str(error))
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -91,8 +134,8 @@ def _serve(settings: Settings, listener: socket.socket) -> Exit:
     return Exit.OK if server.started else Exit.FAILED
 
 
-def _refuse(reason: str, code: Exit = Exit.FAILED) -> Exit:
-    print(f"netra serve: {reason}", file=sys.stderr)
+def _refuse(command: str, reason: str, code: Exit = Exit.FAILED) -> Exit:
+    print(f"netra {command}: {reason}", file=sys.stderr)
     return code
 
 
@@ -134,7 +177,7 @@ class _Server(uvicorn.Server):
             print(f"Netra is serving on http://{self._host}:{sockets[0].getsockname()[1]}", flush=True)
 
 
-def _options(argv: Sequence[str]) -> dict[str, Any]:
+def _serve_options(argv: Sequence[str]) -> dict[str, Any]:
     parser = argparse.ArgumentParser(
         prog="netra serve",
         description="Run the server. Every setting is also an environment variable NETRA_…; an option goes first.",
@@ -142,10 +185,32 @@ def _options(argv: Sequence[str]) -> dict[str, Any]:
     )
     parser.add_argument("--host", help="the address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, help="the port; 0 takes a free one (default 8000)")
-    parser.add_argument("--data-dir", type=Path, help="where the database and the key are (default netra-data)")
-    parser.add_argument("--database-url", help="another database: sqlite:///PATH")
+    _add_database_options(parser)
     parser.add_argument("--log-level", choices=["DEBUG", "INFO", "WARNING", "ERROR"], help="(default INFO)")
     return vars(parser.parse_args(argv))
+
+
+def _db_options(argv: Sequence[str]) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(prog="netra db", description="Look after the database.")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    upgrading = actions.add_parser(
+        "upgrade",
+        help="bring the database to the newest schema",
+        description="Bring the database to the newest schema, with its roles and what they may do. A server does it "
+        "when it starts, if its user may; here the owner's URL can be given.",
+        argument_default=argparse.SUPPRESS,
+    )
+    _add_database_options(upgrading)
+    return vars(parser.parse_args(argv))
+
+
+def _add_database_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data-dir", type=Path, help="where the database and the key are (default netra-data)")
+    parser.add_argument(
+        "--database-url",
+        help="another database: sqlite:///PATH or postgresql://USER@HOST/NAME; a password is better kept in "
+        "NETRA_DATABASE_URL or ~/.pgpass, since others see a command's words",
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:

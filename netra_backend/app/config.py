@@ -24,7 +24,9 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     data_dir: Path = Path("netra-data")
-    database_url: str | None = Field(default=None, description="SQLite in the data folder when not given")
+    database_url: str | None = Field(
+        default=None, repr=False, description="sqlite:///… or postgresql://…; SQLite in the data folder when not given"
+    )
 
     secret_key: SecretStr | None = Field(default=None, description="signs the tokens; made and kept when not given")
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
