@@ -54,6 +54,9 @@ class Backend(Protocol):
     def url(self, folder: Path) -> str:
         """The URL of a folder's database; nobody has brought it up to date unless `lay` did."""
 
+    def settings(self, folder: Path) -> dict[str, str]:
+        """What a server process is told of a folder's database, as `serving` takes it."""
+
     def lay(self, folder: Path) -> None:
         """Give a folder a database of the newest schema without rows; one that is there already stays."""
 
@@ -65,6 +68,9 @@ class SqliteFiles:
 
     def url(self, folder: Path) -> str:
         return f"sqlite:///{folder / FILE}"
+
+    def settings(self, folder: Path) -> dict[str, str]:
+        return {}  # it is in the data folder by itself
 
     def lay(self, folder: Path) -> None:
         path = folder / FILE
@@ -91,6 +97,9 @@ class PostgresDatabases:
         if folder not in self._names:
             self._names[folder] = self.server.create()
         return self.server.url(self._names[folder])
+
+    def settings(self, folder: Path) -> dict[str, str]:
+        return {"database_url": self.url(folder)}
 
     def lay(self, folder: Path) -> None:
         if folder not in self._names:

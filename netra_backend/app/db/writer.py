@@ -11,7 +11,6 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -73,7 +72,7 @@ class GroupCommitWriter:
 
     What a caller is told is true also when the connection is lost. Before the commit nothing is stored, and the batch
     is applied again on a new connection. During the commit nobody here can know; so the database is asked what became
-    of the transaction, until it answers, and everybody waits (docs/decisions/0006).
+    of the transaction until it answers, and the batch's callers wait (docs/decisions/0006).
 
     Args:
         storage: the database.
@@ -157,12 +156,12 @@ class GroupCommitWriter:
             loop.call_soon_threadsafe(_settle, batch)
         self._disconnect()
 
-    def _take(self) -> list[_Pending[Any]]:
-        """All that waits, at least one; nothing once the writer is closed."""
+    def _take(self, *, wait: bool = True) -> list[_Pending[Any]]:
+        """All that waits, at least one unless told not to wait for it; nothing once the writer is closed."""
         batch: list[_Pending[Any]] = []
         try:
             while len(batch) < MAX_BATCH:
-                pending = self._waiting.get(block=not batch)
+                pending = self._waiting.get(block=wait and not batch)
                 if pending is None:
                     self._waiting.put(None)  # to be found again, behind this batch
                     break
@@ -238,14 +237,23 @@ class GroupCommitWriter:
         """Ask the database what became of a transaction until it answers; raises OutcomeUnknownError at shutdown."""
         _logger.warning("the connection was lost during a commit: %s; asking what became of it", reason_of(error))
         while True:
-            with suppress(DBAPIError):  # it is still away
+            try:
                 with self._storage.write_engine.begin() as connection:
                     answer = self._storage.was_committed(connection, mark)
+            except DBAPIError as away:
+                self._refuse_waiting(reason_of(away))
+            else:
                 if answer is not None:
                     _logger.warning("the commit %s", "was stored" if answer else "was not stored, and is tried again")
                     return answer
             if self._closing.wait(QUESTION_SECONDS):
                 raise OutcomeUnknownError from error
+
+    def _refuse_waiting(self, reason: str) -> None:
+        """Keep nobody waiting whose command was not begun."""
+        if (loop := self._loop) is not None and (batch := self._take(wait=False)):
+            _refuse(batch, StorageUnavailableError(reason))
+            loop.call_soon_threadsafe(_settle, batch)
 
 
 def _refuse(batch: list[_Pending[Any]], refusal: StorageUnavailableError) -> None:

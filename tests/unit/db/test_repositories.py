@@ -9,6 +9,7 @@ import json
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -776,3 +777,10 @@ async def test_erasing_records_counts_them(database: Database) -> None:
     assert await _usage("alice", database).erase() == 0
     assert (await _rows_of(database, "alice"))["usage_uploads"] == []
     assert len(await _usage("bob", database).all()) == 5
+
+
+def test_only_the_base_of_the_repositories_reaches_the_database() -> None:
+    """A repository that went to the database by itself would go without its user."""
+    folder = Path(inspect.getfile(Repository)).parent
+    base = Path(inspect.getfile(Repository)).name
+    assert [path.name for path in folder.glob("*.py") if path.name != base and "_database" in path.read_text()] == []

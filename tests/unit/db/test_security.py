@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -241,13 +240,6 @@ async def test_every_table_has_the_wall(seeded: Database) -> None:
 
     await administer(seeded, work)
     assert set(GRANTS[Role.USER]) == set(NAMES)
-
-
-def test_only_the_base_of_the_repositories_reaches_the_database() -> None:
-    """A repository that went to the database by itself would go without its user."""
-    folder = Path(inspect.getfile(Repository)).parent
-    base = Path(inspect.getfile(Repository)).name
-    assert [path.name for path in folder.glob("*.py") if path.name != base and "_database" in path.read_text()] == []
 
 
 async def test_an_upgrade_mends_the_wall(seeded: Database) -> None:
