@@ -41,8 +41,8 @@ async def test_a_server_outlives_its_database(tmp_path: Path) -> None:
             ended = await socket.until_final(held["run_id"])
             assert [frame["type"] for frame in ended] == ["tool_completed", "agent_completed"]
             assert [frame["seq"] for frame in ended] == [held["seq"] + 1, held["seq"] + 2]
-            await opener.until_final()  # of the run that opened the gate
-            again = await opener.ask("lost?", agent="gate", client_message_id="away")
+            async with ann.connected() as fresh:
+                again = await fresh.ask("lost?", agent="gate", client_message_id="away")
             assert again[-1]["data"]["result"]["echo"] == "lost?"
             assert (await ann.http.get("/health/ready")).status_code == 200
             shown = await ann.http.get(f"/api/threads/{held['thread_id']}/messages")
