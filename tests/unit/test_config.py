@@ -208,3 +208,8 @@ def test_the_database_is_in_the_data_folder_unless_it_is_said(tmp_path: Path) ->
     """The default is SQLite in the data folder, by its absolute path."""
     assert settings(data_dir=tmp_path).database == f"sqlite:///{tmp_path.resolve()}/netra.sqlite3"
     assert settings(database_url="sqlite:///elsewhere").database == "sqlite:///elsewhere"
+
+
+def test_the_databases_password_is_not_shown() -> None:
+    """Settings that end up in a log do not tell the database's URL, which may hold a password."""
+    assert "secret-word" not in repr(settings(database_url="postgresql://ann:secret-word@host/netra"))
