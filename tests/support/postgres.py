@@ -2,6 +2,9 @@
 
 It listens on loopback only, with passwords and ordinary roles. PostgreSQL refuses to run as root; under root another
 user runs it.
+
+As a program, it runs a command beside a server that is there as long as the command, with an empty database whose URL
+stands for `{url}`: `python -m tests.support.postgres netra golden-path --database-url {url}`.
 """
 
 from __future__ import annotations
@@ -14,10 +17,11 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -206,3 +210,14 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run a command beside a server that syncs to the disk, as one in production does; returns the command's code."""
+    with postgres({}) as server:
+        url = server.url(server.create())
+        return subprocess.run([word.replace("{url}", url) for word in argv], check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -143,11 +143,14 @@ class PostgresStorage:
     def _told(self, error: DBAPIError) -> DatabaseOpenError:
         """An error at the start, with what to do about it; the driver's words never hold the password."""
         reason = reason_of(error)
-        if getattr(error.orig, "sqlstate", None) == "42501":  # insufficient_privilege
+        state = getattr(error.orig, "sqlstate", None)
+        if state == "42501":  # insufficient_privilege
             return DatabaseOpenError(
                 f"database_url: expected a user who may bring {self.name} up to date, got {self._user!r}: {reason}; "
                 "run `netra db upgrade` with the URL of the owner (docs/databases.md)"
             )
+        if self.judge(error) is Fault.COMMAND:
+            return DatabaseOpenError(f"{self.name} cannot be brought up to date, and nothing was changed: {reason}")
         return DatabaseOpenError(
             f"database_url: expected a PostgreSQL database that answers at {self.name}, got: {reason}; "
             "is the server running, and are host, port, database, user and password right?"
