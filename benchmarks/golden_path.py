@@ -1,11 +1,11 @@
 """How many golden paths a server does on one core, beside a bare WebSocket loop in the same run.
 
-The server is pinned to the first core, the load to the second. Netra is measured on SQLite and on PostgreSQL; the latter
-is a server of its own, with fsync on, which has to share the first core, and whose CPU is not in the server's. Each of N
-users keeps one connection and sends the next message when the last has its final event: a closed loop without think
-time. Netra does its whole work: authenticated users, every event stored before it is delivered, a trivial agent that
-thinks, calls one tool and answers. The reference sends five small events and does nothing else. Rounds alternate between
-all of them, so that they see the same machine.
+The server is pinned to the first core, the load to the second. Netra is measured on SQLite and on PostgreSQL, which is
+a server of its own with fsync on: it has to share the first core, and its CPU is not in the server's. Each of N users
+keeps one connection and sends the next message when the last has its final event: a closed loop without think time.
+Netra does its whole work: authenticated users, every event stored before it is delivered, a trivial agent that thinks,
+calls one tool and answers. The reference sends five small events and does nothing else. Rounds alternate between all of
+them, so that they see the same machine.
 
     python -m benchmarks.golden_path [--users 1 50 200 1000] [--seconds 5] [--rounds 3] [--json FILE]
 """

@@ -66,11 +66,12 @@ class PostgresStorage:
         if url.drivername not in ("postgresql", "postgresql+psycopg"):
             raise ValueError(f"database_url: expected postgresql://…, got {url.drivername}://…: the driver is psycopg")
         url = url.set(drivername="postgresql+psycopg")
-        self.name = f"{url.host or 'the local socket'}:{url.port or 5432}/{url.database or url.username}"
+        host = url.host or url.query.get("host", "the local socket")
+        self.name = f"{host}:{url.port or 5432}/{url.database or url.username}"
         self._user = url.username
         reading = {"role": str(Role.USER), "default_transaction_read_only": "on"}
         try:
-            self._owner_engine = _engine(url, {}, poolclass=NullPool)
+            self._owner_engine = _engine(url, {"lock_timeout": "5min"}, poolclass=NullPool)
             self.read_engine = _engine(
                 url, reading, pool_size=reader_threads, max_overflow=0, isolation_level="REPEATABLE READ"
             )

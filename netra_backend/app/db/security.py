@@ -71,21 +71,21 @@ def secure(connection: Connection) -> None:
     Args:
         connection: of the tables' owner, in a transaction; of anybody when there is nothing to do.
     """
-    for role in Role:
-        _make(connection, role)
+    made = [role for role in Role if _make(connection, role)]  # all, when a dump was restored on another server
     statements = _statements()
     fingerprint = sha256("\n".join(statements).encode()).hexdigest()
     found = "SELECT obj_description('alembic_version'::regclass, 'pg_class')"
-    if connection.exec_driver_sql(found).scalar_one() != fingerprint:
+    if made or connection.exec_driver_sql(found).scalar_one() != fingerprint:
         for statement in statements:
             connection.exec_driver_sql(statement)
         connection.exec_driver_sql(f"COMMENT ON TABLE alembic_version IS '{fingerprint}'")
 
 
-def _make(connection: Connection, role: Role) -> None:
-    """Make a role of the whole server, and let the login take it on if it made it."""
+def _make(connection: Connection, role: Role) -> bool:
+    """Make a role of the whole server, if it is missing, and let the login take it on if it may grant it."""
     exists = text("SELECT count(*) FROM pg_roles WHERE rolname = :role")
-    if not connection.execute(exists, {"role": str(role)}).scalar_one():
+    is_missing = not connection.execute(exists, {"role": str(role)}).scalar_one()
+    if is_missing:
         # Another database's first start may come between; its role is the same one.
         connection.exec_driver_sql(
             f"DO $$ BEGIN CREATE ROLE {role} NOLOGIN NOINHERIT NOBYPASSRLS; "
@@ -97,3 +97,4 @@ def _make(connection: Connection, role: Role) -> None:
     )
     if connection.execute(grant, {"role": str(role)}).scalar_one():
         connection.exec_driver_sql(f"GRANT {role} TO SESSION_USER WITH INHERIT FALSE, SET TRUE")
+    return is_missing

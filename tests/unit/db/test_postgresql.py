@@ -18,6 +18,7 @@ from netra_backend.app.db.engine import Database, open_storage
 from netra_backend.app.db.errors import DatabaseOpenError, OutcomeUnknownError, StorageUnavailableError
 from netra_backend.app.db.migrate import upgrade
 from netra_backend.app.db.repositories.threads import ThreadRepository
+from netra_backend.app.db.roles import Role
 from netra_backend.app.runs.ledger import AppendEvents, ClaimRun, Ledger, Written
 from netra_backend.app.services.refusals import StaleRunError
 from netra_backend.app.services.run_state import RunStatus
@@ -361,15 +362,51 @@ def _exists(server: PostgresServer, role: str) -> bool:
         return bool(connection.execute(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role}).all())
 
 
-async def test_the_newest_server_does_as_well(backend: Backend) -> None:
-    """A whole run on the other version that tests can have."""
+async def test_the_newest_server_does_as_well_and_a_restored_dump_is_mended(backend: Backend) -> None:
+    """A whole run on the other version that tests can have; and again once its roles are gone, as on a new server."""
     with postgres(install=INSTALLS[1]) as server:
-        database = await asyncio.to_thread(Database, server.url(server.create()))
-        await asyncio.to_thread(upgrade, database.storage)
-        await add_users(database, "alice")
-        ledger = Ledger(database, Published())
-        await ledger.write(message("alice", "t", "r"))
-        run = (await ledger.write(ClaimRun("alice", "r"))).run
-        await ledger.write(AppendEvents(run, (completion(run),), RunStatus.COMPLETED))
-        assert (await ThreadRepository(make_context("alice"), database).get("t")).last_seq == 3
-        await database.close()
+        name = server.create()
+        for number in range(2):
+            database = await asyncio.to_thread(Database, server.url(name))
+            await asyncio.to_thread(upgrade, database.storage)
+            user_id = f"user-{number}"
+            await add_users(database, user_id)
+            ledger = Ledger(database, Published())
+            await ledger.write(message(user_id, "t", "r"))
+            run = (await ledger.write(ClaimRun(user_id, "r"))).run
+            await ledger.write(AppendEvents(run, (completion(run),), RunStatus.COMPLETED))
+            assert (await ThreadRepository(make_context(user_id), database).get("t")).last_seq == 3
+            await administer(database, _drop_roles)
+            await database.close()
+
+
+def _drop_roles(connection: Connection) -> None:
+    roles = ", ".join(Role)
+    connection.exec_driver_sql(f"DROP OWNED BY {roles}").close()
+    connection.exec_driver_sql(f"DROP ROLE {roles}").close()
+
+
+async def test_what_became_of_a_transaction(database: Database) -> None:
+    """The server tells a transaction that goes on, one that was committed, one undone, and one it never had."""
+
+    def work() -> list[bool | None]:
+        storage = database.storage
+        answers = []
+        with storage.write_engine.connect() as asking:
+
+            def ask(mark: str | None) -> None:
+                assert mark is not None
+                with asking.begin():
+                    answers.append(storage.was_committed(asking, mark))
+
+            with storage.write_engine.begin() as connection:
+                committed = storage.mark(connection)
+                ask(committed)
+            ask(committed)
+            with storage.write_engine.connect() as connection:
+                undone = storage.mark(connection)
+            ask(undone)
+            ask(str(2**40))
+        return answers
+
+    assert await asyncio.to_thread(work) == [None, True, False, False]
