@@ -28,9 +28,11 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def postgres_databases(postgres_server: PostgresServer) -> PostgresDatabases:
+def postgres_databases(postgres_server: PostgresServer) -> Iterator[PostgresDatabases]:
     """Databases on that server."""
-    return PostgresDatabases(postgres_server)
+    databases = PostgresDatabases(postgres_server)
+    yield databases
+    databases.close()
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,8 @@ from tests.support.person import Person, Socket
 from tests.support.server import Server
 from tests.support.usage_records import csv_of
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+# Bad input never reaches a database, and a full disk is here a limit of the process that writes the file.
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), on_sqlite]
 
 
 @pytest_asyncio.fixture(autouse=True, loop_scope="module")
@@ -206,7 +207,6 @@ async def test_too_large_a_body_is_told(ann: Person) -> None:
         assert answer.status_code == 413
 
 
-@on_sqlite  # the limit is on the process that writes the file
 async def test_a_full_disk_loses_nothing_acknowledged(server: Server, ann: Person) -> None:
     """While the disk takes no more, messages and uploads are refused clearly; what was acknowledged stays and ends."""
     pid = server.process.pid
@@ -243,7 +243,6 @@ async def _open_gate(person: Person) -> None:
         await socket.ask("open disk", agent="gate")
 
 
-@on_sqlite  # as above
 async def test_a_run_outlives_a_full_disk(server: Server, ann: Person) -> None:
     """Events that a run has when the disk is full are kept, and stored in order once it takes them again."""
     pid = server.process.pid

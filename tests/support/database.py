@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Final, Protocol, TypeVar
 
 import pytest
-from sqlalchemy import URL, Connection, Engine, NullPool, Row, create_engine, make_url, select, text
+from sqlalchemy import URL, Connection, Engine, Row, create_engine, make_url, select, text
 
 from netra_backend.app.db.engine import Database, open_storage
 from netra_backend.app.db.migrate import upgrade
@@ -122,6 +122,7 @@ class PostgresDatabases:
                 found = set(tables.scalars())
                 is_whole = set(metadata.tables) < found
                 if is_whole:
+                    connection.execute(text("DROP FUNCTION IF EXISTS refuse CASCADE"))
                     connection.execute(text("DELETE FROM users"))  # everything hangs on them
                     for table in found - set(metadata.tables) - {"alembic_version"}:
                         connection.execute(text(f'DROP TABLE "{table}" CASCADE'))
@@ -130,8 +131,14 @@ class PostgresDatabases:
             else:
                 self.server.drop(name)
 
+    def close(self) -> None:
+        """Let go of every connection."""
+        for engine in _superuser_engines:
+            engine.dispose()
+
 
 _backend: Backend = SqliteFiles()
+_superuser_engines: list[Engine] = []
 
 
 @pytest.fixture(params=KINDS, scope="module")
@@ -172,9 +179,7 @@ def writing_engine(folder: Path) -> Iterator[Engine]:
     """An engine that may do everything with a folder's migrated database, for tests without an event loop."""
     _backend.lay(folder)
     if isinstance(_backend, PostgresDatabases):
-        engine = create_engine(_superuser_url(make_url(database_url(folder))))
-        yield engine
-        engine.dispose()
+        yield _superuser_engine(make_url(database_url(folder)))
         return
     storage = open_storage(database_url(folder), reader_threads=1)
     try:
@@ -205,10 +210,17 @@ def _superuser_url(url: URL) -> URL:
     return url.set(drivername="postgresql+psycopg", username="postgres")  # every role of the server has one password
 
 
+@cache
+def _superuser_engine(url: URL) -> Engine:
+    """Kept until the end of the tests: connecting costs more than what is then done."""
+    engine = create_engine(_superuser_url(url), pool_pre_ping=True)
+    _superuser_engines.append(engine)
+    return engine
+
+
 @contextmanager
 def _superuser(url: URL) -> Iterator[Connection]:
-    engine = create_engine(_superuser_url(url), poolclass=NullPool)
-    with engine.begin() as connection:
+    with _superuser_engine(url.set(query={})).begin() as connection:
         yield connection
 
 
@@ -332,17 +344,22 @@ async def _server_refuses(database: Database, state: str, reason: str) -> AsyncI
 
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql(
-            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
             f"$$ BEGIN RAISE EXCEPTION '{reason}' USING ERRCODE = '{state}'; END $$"
         )
-        tables = connection.exec_driver_sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").scalars()
-        for table in list(tables):
+        found = connection.exec_driver_sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").scalars()
+        known = [table.name for table in metadata.sorted_tables]  # in the order in which the ledger locks them
+        for table in sorted(found, key=lambda name: (name in known and known.index(name), name)):
             connection.exec_driver_sql(
-                f'CREATE TRIGGER refuse BEFORE INSERT OR UPDATE OR DELETE ON "{table}" EXECUTE FUNCTION refuse()'
+                f'CREATE OR REPLACE TRIGGER refuse BEFORE INSERT OR UPDATE OR DELETE ON "{table}" '
+                "EXECUTE FUNCTION refuse()"
             )
 
     def end(connection: Connection) -> None:
-        connection.exec_driver_sql("DROP FUNCTION refuse() CASCADE")
+        """Let the triggers do nothing; taking them away would want locks that a transaction under way may have."""
+        connection.exec_driver_sql(
+            "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$"
+        )
 
     await administer(database, begin)
     try:

@@ -266,7 +266,7 @@ async def test_two_transactions_in_each_others_way_are_both_done(nodes: Sequence
             nodes[0].writer.run(renaming("a", "b"), user_id="alice"),
             nodes[1].writer.run(renaming("b", "a"), user_id="alice"),
         )
-    assert len(tries) == 3
+    assert len(tries) >= 3
     titles = [row.title for row in (await all_rows(nodes[0]))["threads"]]
     assert [sorted(title) for title in titles] == [["a", "b"], ["a", "b"]]
 
