@@ -23,6 +23,7 @@ from netra_backend.app.config import Settings
 from netra_backend.app.db.errors import DatabaseOpenError
 from netra_backend.app.main import create_app
 from netra_backend.app.realtime.messages import MAX_FRAME_BYTES
+from netra_backend.app.services import fault_points
 from netra_backend.app.telemetry import configure_logging
 
 ACCEPTS_PER_TURN: Final = 16
@@ -58,6 +59,10 @@ def serve(argv: Sequence[str]) -> int:
     except SettingsError as error:
         return _refuse(f"{error}: expected JSON", Exit.USAGE)
     configure_logging(settings.log_level)
+    try:
+        fault_points.arm(settings.fault_points)
+    except ValueError as error:
+        return _refuse(f"NETRA_FAULT_POINTS: {error}", Exit.USAGE)
     _raise_file_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     try:

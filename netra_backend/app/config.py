@@ -38,7 +38,9 @@ class Settings(BaseSettings):
 
     agents: dict[str, str] = Field(default_factory=dict, description='JSON: {"name": "module:attribute"}')
     default_agent: str = "supervisor"
-    run_timeout: Span = timedelta(minutes=10)
+    run_timeout: Span = Field(default=timedelta(minutes=10), description="from the message on, waiting included")
+    max_attempts: int = Field(default=3, ge=1, description="of a run that the server's end cuts off")
+    sweep_interval: Span = Field(default=timedelta(seconds=10), description="between looks for runs that nobody does")
 
     max_connections: int = Field(default=5_000, ge=1)
     max_connections_per_user: int = Field(default=20, ge=1)
@@ -56,6 +58,7 @@ class Settings(BaseSettings):
     reader_threads: int = Field(default=4, ge=1)
     password_threads: int = Field(default=2, ge=1)
     shutdown_grace: Span = timedelta(seconds=10)
+    fault_points: str = Field(default="", description="for tests: where the server fails; services/fault_points.py")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("allowed_origins", "allowed_hosts", mode="before")

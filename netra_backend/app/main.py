@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -28,6 +30,7 @@ from netra_backend.app.auth.passwords import Passwords
 from netra_backend.app.auth.tokens import AccessTokens, load_or_make_key
 from netra_backend.app.config import Settings
 from netra_backend.app.db.engine import Database
+from netra_backend.app.db.errors import StorageUnavailableError
 from netra_backend.app.db.migrate import upgrade
 from netra_backend.app.db.repositories.usage_records import UsageRecordRepository
 from netra_backend.app.db.system_operations import delete_unfinished_uploads
@@ -49,6 +52,8 @@ from netra_backend.app.telemetry import Metrics
 
 WEB: Final = Path(__file__).with_name("web")
 COST_TEAM: Final = "supervisor"
+
+_logger = logging.getLogger(__name__)
 
 
 class State(TypedDict):
@@ -156,11 +161,12 @@ async def _started(settings: Settings, database: Database, registry: AgentRegist
         max_running=settings.max_running_runs, max_running_per_user=settings.max_running_runs_per_user
     )
 
-    def make_journal(run: RunRecord) -> RunJournal:
+    def make_journal(run: RunRecord, earlier: Sequence[LogEntry]) -> RunJournal:
         return RunJournal(
             ledger,
             run,
             hub.publish_delta,
+            earlier=earlier,
             max_uncommitted=settings.max_uncommitted_events_per_run,
             max_event_bytes=settings.max_event_bytes,
         )
@@ -169,7 +175,9 @@ async def _started(settings: Settings, database: Database, registry: AgentRegist
         if name not in registry:
             raise InvalidRequestError(str(UnknownAgentError(name, registry.names)), code="unknown_agent")
 
-    dispatcher = LocalDispatcher(ledger, admission, Supervisor(registry).execute, make_journal)
+    dispatcher = LocalDispatcher(
+        ledger, admission, Supervisor(registry).execute, make_journal, max_attempts=settings.max_attempts
+    )
     run_service = RunService(
         ledger,
         dispatcher,
@@ -194,6 +202,7 @@ async def _started(settings: Settings, database: Database, registry: AgentRegist
     metrics.watch("netra_runs_waiting", "Runs that wait for their turn", lambda: admission.waiting_count)
 
     await run_service.recover(database)
+    sweeping = asyncio.create_task(_sweep(run_service, database, settings.sweep_interval.total_seconds()))
     try:
         yield Services(
             settings=settings,
@@ -205,10 +214,20 @@ async def _started(settings: Settings, database: Database, registry: AgentRegist
             metrics=metrics,
         )
     finally:
+        sweeping.cancel()
+        await run_service.drain(settings.shutdown_grace.total_seconds())
         connections.close_all()
-        await dispatcher.close(settings.shutdown_grace.total_seconds())
         await database.close()
         passwords.close()
+
+
+async def _sweep(runs: RunService, database: Database, seconds: float) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await runs.recover(database)
+        except StorageUnavailableError as error:
+            _logger.warning("runs that nobody does could not be looked for: %s", error)
 
 
 def _publish(hub: Hub, metrics: Metrics, entries: Sequence[LogEntry]) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 from uuid import uuid4
 
+from netra_backend.app.services.fault_points import reach_async
 from netra_backend.app.services.ports import Desk
 from netra_backend.app.services.principal import SESSION_ENDED, AuthenticationError, Principal
 from netra_backend.app.services.refusals import InvalidRequestError, LimitExceededError, RefusedError
@@ -144,6 +145,7 @@ class Connection:
     async def _send(self) -> None:
         while True:
             await self._socket.send(await self._outbox.take())
+            await reach_async("after_delivery")
 
     async def _serve(self) -> None:
         if self.principal is None:

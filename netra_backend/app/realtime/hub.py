@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Final
 
 from netra_backend.app.services.agent_events import LogEntry
+from netra_backend.app.services.fault_points import reach
 from netra_backend.app.services.ports import LogReader
 
 from .messages import event_frame, frame
@@ -123,6 +124,7 @@ class Hub:
             if not subscriptions:
                 continue
             for entry in group:
+                reach("before_delivery")
                 text = event_frame(entry)
                 for subscription in tuple(subscriptions):
                     subscription.offer(entry.seq, text)

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from functools import partial
+from typing import Final
 
 from netra_backend.app.db.errors import StorageUnavailableError
+from netra_backend.app.services.agent_events import LogEntry
+from netra_backend.app.services.fault_points import reach_async
 from netra_backend.app.services.ports import Execute
 from netra_backend.app.services.refusals import RefusedError
+from netra_backend.app.services.run_state import RunStatus
 from netra_backend.app.services.user_execution_context import UserExecutionContext, spawn_unbound
 
 from .admission import Admission, WaitingRun
-from .ledger import ClaimRun, Ledger
+from .ledger import MAX_ATTEMPTS, ClaimRun, ExpireRun, Ledger, Written
 from .run_journal import RETRY_SECONDS, RunJournal
 from .run_record import RunRecord
+
+STOP_SECONDS: Final = 10.0
+"""How long a cancelled task may take to end; longer than the supervisor lets an agent take."""
 
 _logger = logging.getLogger(__name__)
 
@@ -23,13 +31,15 @@ _logger = logging.getLogger(__name__)
 class LocalDispatcher:
     """Starts runs as admission lets them, each in a task of its own with no user's context but its own.
 
-    A run offered here is only a hint: the claim in the database decides whether it is still to be done.
+    A run offered here is only a hint: the claim in the database decides whether it is still to be done. One that waits
+    past its deadline is ended.
 
     Args:
         ledger: claims.
         admission: says who may start.
         execute: does a claimed run.
-        make_journal: makes the journal of a claimed run.
+        make_journal: makes the journal of a claimed run, with what its earlier attempts have logged.
+        max_attempts: how often a run is claimed before it is given up.
     """
 
     def __init__(
@@ -37,28 +47,39 @@ class LocalDispatcher:
         ledger: Ledger,
         admission: Admission,
         execute: Execute,
-        make_journal: Callable[[RunRecord], RunJournal],
+        make_journal: Callable[[RunRecord, Sequence[LogEntry]], RunJournal],
+        *,
+        max_attempts: int = MAX_ATTEMPTS,
     ) -> None:
         self._ledger = ledger
         self._admission = admission
         self._execute = execute
         self._make_journal = make_journal
+        self._max_attempts = max_attempts
+        self._waiting: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._closing = False
 
-    def offer(self, run: RunRecord) -> None:
-        """Let a stored run wait for its turn."""
-        self._admission.enqueue(WaitingRun(run.user_id, run.thread_id, run.run_id))
+    def offer(self, run: RunRecord | WaitingRun) -> None:
+        """Let a stored run wait for its turn; one that waits or runs here already is left alone."""
+        key = run.user_id, run.run_id
+        if self._closing or key in self._waiting or key in self._tasks:
+            return
+        waiting = WaitingRun(run.user_id, run.thread_id, run.run_id, run.attempt, run.deadline)
+        self._admission.enqueue(waiting)
+        self._watch(waiting)
         self._start_admitted()
 
     def stop(self, user_id: str, run_id: str) -> None:
         """Stop a run that has ended in the database: cancel its task, or forget it while it waits."""
         self._admission.withdraw(user_id, run_id)
+        self._watch_no_more((user_id, run_id))
         if task := self._tasks.get((user_id, run_id)):
             task.cancel()
 
     def _start_admitted(self) -> None:
         while not self._closing and (run := self._admission.take()) is not None:
+            self._watch_no_more((run.user_id, run.run_id))
             task = spawn_unbound(self._work(run), name=f"run {run.run_id}")
             self._tasks[run.user_id, run.run_id] = task
             task.add_done_callback(partial(self._done, run))
@@ -71,35 +92,69 @@ class LocalDispatcher:
 
     async def _work(self, waiting: WaitingRun) -> None:
         try:
+            await reach_async("before_claim")
             run = await self._claim(waiting)
             if run is not None:
+                earlier = await self._ledger.entries_of(run) if run.attempt > 1 else ()
+                await reach_async("after_claim")
                 context = UserExecutionContext.from_request(
                     run.user_id, run.thread_id, run.run_id, run.request_id, deadline=run.deadline
                 )
-                await self._execute(context, run.agent, run.message, self._make_journal(run))
+                await self._execute(context, run.agent, run.message, self._make_journal(run, earlier))
         except asyncio.CancelledError:
             _logger.info("run %s was stopped", waiting.run_id)
-        except Exception:  # `execute` ends a run whatever its agent raises; this is the last line for Netra's own bugs
+        except Exception:  # `execute` ends a run whatever its agent raises; what comes here the next sweep takes up
             _logger.exception("run %s could not be ended", waiting.run_id)
 
     async def _claim(self, waiting: WaitingRun) -> RunRecord | None:
+        """The run in its next attempt; None when it is not to be done: ended, given up, or somebody else's."""
         refusals = 0
+        command = ClaimRun(waiting.user_id, waiting.run_id, waiting.attempt, self._max_attempts)
         while True:
             try:
-                return (await self._ledger.write(ClaimRun(waiting.user_id, waiting.run_id))).run
+                run = (await self._ledger.write(command)).run
             except StorageUnavailableError:
                 await asyncio.sleep(RETRY_SECONDS[min(refusals, len(RETRY_SECONDS) - 1)])
                 refusals += 1
             except RefusedError:
                 return None  # cancelled or erased while it waited
+            else:
+                if run.attempt > 1:
+                    _logger.warning("run %s was cut off; it is %s in attempt %d", run.run_id, run.status, run.attempt)
+                return run if run.status is RunStatus.RUNNING else None
+
+    def _watch(self, run: WaitingRun, at_least: float = 0.0) -> None:
+        seconds = max((run.deadline - datetime.now(UTC)).total_seconds(), at_least)
+        timer = asyncio.get_running_loop().call_later(seconds, self._expire, run)
+        self._waiting[run.user_id, run.run_id] = timer
+
+    def _watch_no_more(self, key: tuple[str, str]) -> None:
+        if timer := self._waiting.pop(key, None):
+            timer.cancel()
+
+    def _expire(self, run: WaitingRun) -> None:
+        def written(future: asyncio.Future[Written]) -> None:
+            if future.exception() is None:
+                self.stop(run.user_id, run.run_id)
+            elif (run.user_id, run.run_id) in self._waiting:  # the clock or the disk was not ready
+                self._watch(run, at_least=RETRY_SECONDS[-1])
+
+        try:
+            self._ledger.write(ExpireRun(run.user_id, run.run_id)).add_done_callback(written)
+        except StorageUnavailableError:
+            _logger.info("run %s expires at the next start", run.run_id)  # the server is shutting down
 
     async def close(self, grace_seconds: float) -> None:
         """Start nothing more, give what runs some time to end, then stop it; the database keeps what was accepted.
+
+        A run that is stopped so stays as it is in the database: the next start takes it over.
 
         Args:
             grace_seconds: how long to wait before tasks are cancelled.
         """
         self._closing = True
+        for key in tuple(self._waiting):
+            self._watch_no_more(key)
         tasks = list(self._tasks.values())
         if not tasks:
             return
@@ -107,4 +162,4 @@ class LocalDispatcher:
         for task in unfinished:
             task.cancel()
         if unfinished:
-            await asyncio.wait(unfinished)
+            await asyncio.wait(unfinished, timeout=STOP_SECONDS)

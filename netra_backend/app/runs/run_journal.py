@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from netra_backend.app.db.errors import StorageUnavailableError
-from netra_backend.app.services.agent_events import AgentEvent
+from netra_backend.app.services.agent_events import AgentEvent, LogEntry
 from netra_backend.app.services.refusals import StaleRunError
 from netra_backend.app.services.run_state import RunStatus
 
@@ -28,6 +28,7 @@ class RunJournal:
         ledger: writes.
         run: as claimed.
         publish_delta: shows streamed text to whoever watches.
+        earlier: what earlier attempts have logged.
         max_uncommitted: how many events may wait for the disk before `append` makes the agent wait.
         max_event_bytes: how large the data of one event may be.
     """
@@ -38,12 +39,14 @@ class RunJournal:
         run: RunRecord,
         publish_delta: Callable[[str, str, str, str], None],
         *,
+        earlier: Sequence[LogEntry] = (),
         max_uncommitted: int,
         max_event_bytes: int,
     ) -> None:
         self._ledger = ledger
         self._run = run
         self._publish_delta = publish_delta
+        self.earlier = earlier
         self._max_uncommitted = max_uncommitted
         self._max_event_bytes = max_event_bytes
         self._loop = asyncio.get_running_loop()
@@ -75,6 +78,21 @@ class RunJournal:
         self._take(event)
         self._outcome, self._error = outcome, error
         await self.flush()
+
+    async def confirm(self) -> None:
+        """Ask the database, by a write of nothing, whether the attempt holds; see `Journal.confirm`."""
+        refusals = 0
+        while True:
+            try:
+                await self._ledger.write(AppendEvents(self._run, ()))
+                return
+            except StorageUnavailableError:
+                await asyncio.sleep(RETRY_SECONDS[min(refusals, len(RETRY_SECONDS) - 1)])
+                refusals += 1
+
+    def close(self) -> None:
+        """Take nothing more; see `Journal.close`."""
+        self._failure = self._failure or StaleRunError("the attempt is over")
 
     def delta(self, text: str) -> None:
         """Show streamed text; see `Journal.delta`."""

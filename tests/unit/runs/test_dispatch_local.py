@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import json
 import logging
 from datetime import UTC, datetime, timedelta
 
@@ -291,13 +292,74 @@ async def test_a_claim_is_tried_until_it_can_be_stored(office: Office, agent: He
     assert agent.run_ids == ["r"]
 
 
-async def test_a_run_whose_deadline_has_passed_is_given_to_its_agent_to_end(office: Office, agent: HeldAgent) -> None:
-    """A run that waited too long is claimed and executed with a context that says so, and does not stay as it is."""
+async def test_a_run_whose_deadline_has_passed_is_not_begun(office: Office, agent: HeldAgent) -> None:
+    """A run that is claimed too late is ended truthfully in place of being begun, and gives its place back."""
     run = await office.store(message("alice", "t", "r", deadline=datetime.now(UTC) - timedelta(hours=1)))
     office.dispatcher.offer(run)
-    agent.release("r")
     await office.ended("r")
-    assert not agent.contexts[0].is_valid()
+    await office.idle()
+    assert office.published.types("r") == ["user_message", "agent_failed"]
+    assert await _statuses(office.database) == {"r": "timed_out"}
+    assert (agent.contexts, office.admission.running_count) == ([], 0)
+
+
+async def test_a_run_that_waits_ends_at_its_deadline(database: Database, agent: HeldAgent) -> None:
+    """A run behind a long one ends as timed out when its time is over, though its turn never came; the others stay."""
+    office = Office(database, agent, max_running=1)
+    await office.offer("alice", "t", "long")
+    await agent.began("long")
+    soon = await office.store(message("bob", "t", "soon", deadline=datetime.now(UTC) + timedelta(seconds=0.05)))
+    office.dispatcher.offer(soon)
+    await office.offer("carol", "t", "later")
+    await office.ended("soon")
+    final = office.published.final("soon")
+    assert final is not None
+    assert json.loads(final.data) == {"code": "deadline_exceeded", "message": "the run waited longer than it may"}
+    agent.release("long", "later")
+    await office.ended("long", "later")
+    await office.idle()
+    assert agent.run_ids == ["long", "later"]
+    assert await _statuses(database) == {"long": "completed", "soon": "timed_out", "later": "completed"}
+
+
+async def test_a_deadline_waits_for_the_disk(database: Database, agent: HeldAgent) -> None:
+    """While the database cannot be written a waiting run whose time is over waits on, and ends once it can."""
+    office = Office(database, agent, max_running=1)
+    await office.offer("alice", "t", "long")
+    await agent.began("long")
+    soon = await office.store(message("bob", "t", "soon", deadline=datetime.now(UTC) + timedelta(seconds=0.05)))
+    office.ledger.refused.clear()
+    async with storage_refused(database):
+        office.dispatcher.offer(soon)
+        await asyncio.wait_for(office.ledger.refused.wait(), PATIENCE)
+    await office.ended("soon")
+    await office.dispatcher.close(0)
+    assert (await _statuses(database))["soon"] == "timed_out"
+
+
+async def test_a_run_that_is_cut_off_again_and_again_is_given_up(database: Database) -> None:
+    """After its last attempt a run fails with the reason; its log holds one start and one end."""
+    for attempt in (1, 2):
+        agent = HeldAgent()
+        office = Office(database, agent, max_attempts=2)
+        if attempt == 1:
+            await office.offer("alice", "t", "r")
+        else:
+            await office.take_up()
+        await agent.began("r")
+        assert [run.attempt for run in office.claimed] == [attempt]
+        await office.dispatcher.close(0)
+    office = Office(database, HeldAgent(), max_attempts=2)
+    await office.take_up()
+    await office.ended("r")
+    assert office.claimed == []
+    log = (await all_rows(database))["events"]
+    assert [row._mapping["type"] for row in log] == ["user_message", "agent_started", "agent_failed"]
+    assert json.loads(log[-1]._mapping["data"]) == {
+        "code": "attempts_exhausted",
+        "message": "the server stopped 2 times while the run went on; it is not tried again",
+    }
+    assert await _statuses(database) == {"r": "failed"}
 
 
 async def test_a_fault_of_ours_keeps_no_place(database: Database, caplog: pytest.LogCaptureFixture) -> None:

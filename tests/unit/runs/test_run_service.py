@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +17,7 @@ from netra_backend.app.runs.ledger import AppendEvents, CancelRun, ClaimRun, Led
 from netra_backend.app.runs.rate_limit import RateLimit
 from netra_backend.app.runs.run_record import RunRecord
 from netra_backend.app.runs.run_service import RunService
-from netra_backend.app.services.agent_events import EventType, LogEntry
+from netra_backend.app.services.agent_events import LogEntry
 from netra_backend.app.services.ports import Execute, Journal
 from netra_backend.app.services.refusals import (
     InvalidRequestError,
@@ -26,6 +25,7 @@ from netra_backend.app.services.refusals import (
     NotFoundError,
     RateLimitedError,
     RefusedError,
+    ShuttingDownError,
     StaleRunError,
     ThreadBusyError,
     TooManyRunsError,
@@ -481,7 +481,7 @@ def _finals(entries: list[LogEntry]) -> dict[str, str]:
 
 
 async def test_a_start_takes_up_what_was_left(tmp_path: Path) -> None:
-    """What waited is done, what ran is truthfully ended as failed, what had ended stays as it is; for every user."""
+    """What waited is done, what ran is run again and its log goes on, what had ended stays as it is; for every user."""
     async with open_database(tmp_path) as database:
         await add_users(database, "alice", "bob")
         ledger = Ledger(database, lambda _entries: None)
@@ -500,24 +500,18 @@ async def test_a_start_takes_up_what_was_left(tmp_path: Path) -> None:
         agent = HeldAgent(held=False)
         service = Service(database, agent)
         await service.runs.recover(database)
-        await service.ended("alice-queued", "bob-queued")
+        taken_up = ["alice-queued", "alice-running", "bob-queued", "bob-running"]
+        await service.ended(*taken_up)
         await service.idle()
-        assert sorted(agent.run_ids) == ["alice-queued", "bob-queued"]
-        assert _finals(service.published.entries) == {
-            "alice-queued": "agent_completed",
-            "bob-queued": "agent_completed",
-            "alice-running": "agent_failed",
-            "bob-running": "agent_failed",
-        }
+        assert sorted(agent.run_ids) == taken_up
+        assert _finals(service.published.entries) == dict.fromkeys(taken_up, "agent_completed")
         stored = await service.stored()
         for user_id in ("alice", "bob"):
-            failed = stored[f"{user_id}-running"]
-            assert (failed.status, failed.error, failed.attempt) == ("failed", "server_restarted", 1)
+            taken_over = stored[f"{user_id}-running"]
+            assert (taken_over.status, taken_over.error, taken_over.attempt) == ("completed", None, 2)
+            assert service.published.types(f"{user_id}-running") == ["agent_completed"]  # its start is logged already
             assert stored[f"{user_id}-completed"].status == "completed"
             assert stored[f"{user_id}-cancelled"].status == "cancelled"
-        told = next(entry for entry in service.published.entries if entry.run_id == "alice-running")
-        assert (told.type, told.user_id, told.agent, told.final) == (EventType.AGENT_FAILED, "alice", "echo", True)
-        assert json.loads(told.data)["code"] == "server_restarted"
         assert (await all_rows(database))["users"] == before["users"]
         again = Service(database, agent)
         await again.runs.recover(database)
@@ -543,14 +537,52 @@ async def test_messages_of_a_thread_are_taken_up_in_their_order(tmp_path: Path) 
 
 
 async def test_a_zombie_of_the_earlier_process_cannot_write(database: Database, agent: HeldAgent) -> None:
-    """Whoever still holds a run that a restart has ended is refused, and its final entry stays the only one."""
+    """Whoever still holds a run that another attempt has taken over is refused, and the new attempt goes on."""
     zombie: RunRecord = (await Ledger(database, lambda _entries: None).write(message("alice", "t", "r"))).run
     zombie = (await Ledger(database, lambda _entries: None).write(ClaimRun("alice", "r"))).run
     service = Service(database, agent)
     await service.runs.recover(database)
+    await agent.began("r")
     with pytest.raises(StaleRunError):
         await service.ledger.write(AppendEvents(zombie, (completion(zombie),), RunStatus.COMPLETED))
-    assert await service.statuses() == {"r": "failed"}
+    agent.release("r")
+    await service.ended("r")
+    assert await service.statuses() == {"r": "completed"}
+
+
+async def test_a_lost_hint_loses_nothing(service: Service, agent: HeldAgent) -> None:
+    """A sweep begins what was stored and never offered, once, and leaves alone what waits or runs here already."""
+    await service.submit("alice", "t", "running")
+    await service.submit("alice", "t", "waiting")
+    await agent.began("running")
+    await service.store(message("bob", "t", "lost"))
+    for _ in range(3):
+        await service.runs.recover(service.database)
+    await agent.began("lost")
+    agent.release("running", "waiting", "lost")
+    await service.ended("running", "waiting", "lost")
+    await service.runs.recover(service.database)
+    await service.idle()
+    assert sorted(agent.finished) == ["lost", "running", "waiting"]
+    assert {row.attempt for row in (await service.stored()).values()} == {1}
+
+
+async def test_a_draining_server_takes_no_messages_and_hands_back(tmp_path: Path) -> None:
+    """While it drains a message is refused and not stored; what does not end in time the next start takes over."""
+    async with open_database(tmp_path) as database:
+        await add_users(database, "alice")
+        agent = HeldAgent()
+        service = Service(database, agent)
+        await service.submit("alice", "t1", "ends")
+        await service.submit("alice", "t2", "stays")
+        await agent.began("ends", "stays")
+        draining = asyncio.ensure_future(service.runs.drain(0.2))
+        await asyncio.sleep(0)
+        with pytest.raises(ShuttingDownError):
+            await service.submit("alice", "t3", "late")
+        agent.release("ends")
+        await draining
+        assert await service.statuses() == {"ends": "completed", "stays": "running"}
 
 
 async def test_recovering_an_empty_database_is_nothing(service: Service) -> None:
@@ -561,7 +593,7 @@ async def test_recovering_an_empty_database_is_nothing(service: Service) -> None
 
 @pytest.mark.parametrize("turns", range(12))
 async def test_a_process_that_ends_anywhere_loses_and_doubles_nothing(tmp_path: Path, turns: int) -> None:
-    """Stopped after any number of turns, an accepted message is answered or failed after a restart: once."""
+    """Stopped after any number of turns, an accepted message is answered after a restart: once."""
     accepted: list[str] = []
     async with open_database(tmp_path) as database:
         await add_users(database, "alice")
@@ -589,7 +621,7 @@ async def test_a_process_that_ends_anywhere_loses_and_doubles_nothing(tmp_path: 
         await service.idle()
         statuses = await service.statuses()
         assert set(accepted) <= set(statuses)
-        assert set(statuses.values()) <= {"completed", "failed"}
+        assert set(statuses.values()) <= {"completed"}
         log = (await all_rows(database))["events"]
         assert sorted(row._mapping["run_id"] for row in log if row._mapping["final"]) == sorted(statuses)
         for thread_id in ("t0", "t1"):
@@ -597,8 +629,8 @@ async def test_a_process_that_ends_anywhere_loses_and_doubles_nothing(tmp_path: 
             assert seqs == list(range(1, len(seqs) + 1))
 
 
-async def test_what_is_stopped_at_the_end_is_told_at_the_next_start(tmp_path: Path) -> None:
-    """A run that did not end within the grace is failed with `server_restarted`; one that waited is done."""
+async def test_what_is_stopped_at_the_end_is_done_at_the_next_start(tmp_path: Path) -> None:
+    """A run that did not end within the grace is run again by the next process; one that waited is done."""
     async with open_database(tmp_path) as database:
         await add_users(database, "alice")
         agent = HeldAgent()
@@ -612,7 +644,7 @@ async def test_what_is_stopped_at_the_end_is_told_at_the_next_start(tmp_path: Pa
         service = Service(database, HeldAgent(held=False))
         await service.runs.recover(database)
         await service.ended("r1", "r2")
-        assert _finals(service.published.entries) == {"r1": "agent_failed", "r2": "agent_completed"}
+        assert _finals(service.published.entries) == {"r1": "agent_completed", "r2": "agent_completed"}
 
 
 async def test_a_message_of_an_erased_account_is_refused(service: Service, agent: HeldAgent) -> None:
