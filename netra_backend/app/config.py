@@ -57,7 +57,8 @@ class Settings(BaseSettings):
 
     reader_threads: int = Field(default=4, ge=1)
     password_threads: int = Field(default=2, ge=1)
-    shutdown_grace: Span = timedelta(seconds=10)
+    shutdown_grace: Span = Field(default=timedelta(seconds=10), description="for runs to end when the server stops")
+    stop_grace: Span = Field(default=timedelta(seconds=5), description="for an agent that is stopped to clean up")
     fault_points: str = Field(default="", description="for tests: where the server fails; services/fault_points.py")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 

@@ -104,6 +104,7 @@ def _build(settings: Settings, database: Database, registry: AgentRegistry) -> F
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
         async with _started(settings, database, registry) as services:
             app.state.close_connections = services.connections.close_all
+            app.state.drain = partial(services.runs.drain, settings.shutdown_grace.total_seconds())
             yield {"services": services}
 
     app = FastAPI(
@@ -175,8 +176,14 @@ async def _started(settings: Settings, database: Database, registry: AgentRegist
         if name not in registry:
             raise InvalidRequestError(str(UnknownAgentError(name, registry.names)), code="unknown_agent")
 
+    stop_seconds = settings.stop_grace.total_seconds()
     dispatcher = LocalDispatcher(
-        ledger, admission, Supervisor(registry).execute, make_journal, max_attempts=settings.max_attempts
+        ledger,
+        admission,
+        Supervisor(registry, stop_seconds=stop_seconds).execute,
+        make_journal,
+        max_attempts=settings.max_attempts,
+        stop_seconds=stop_seconds + 1,
     )
     run_service = RunService(
         ledger,

@@ -5,16 +5,12 @@ from __future__ import annotations
 import random
 import shutil
 import signal
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from netra_backend.app.services.fault_points import POINTS
-from tests.support.nursery import Nursery, nursing
-from tests.support.person import a_person
+from tests.support.nursery import Account, Nursery
 from tests.support.returning_client import Frame, ReturningClient, Saying
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -27,33 +23,6 @@ LATER = (
 )
 DELIVERIES = tuple(f"after_delivery@{number}" for number in (2, 3, 4, 6))  # the first is connection_ready
 PLACES = (*(point for point in POINTS if point != "after_delivery"), *LATER, *DELIVERIES)
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A user with an account and nothing else, in a data folder to be copied."""
-
-    data_dir: Path
-    access_token: str
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def nursery() -> AsyncIterator[Nursery]:
-    """Where the servers come from."""
-    async with nursing() as nursery:
-        yield nursery
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def account(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Account:
-    """A data folder in which a user has registered."""
-    data_dir = tmp_path_factory.mktemp("account") / "data"
-    server = await nursery.start(data_dir)
-    async with a_person(server) as ann:
-        token = ann.access_token
-    server.signal(signal.SIGTERM)
-    assert await nursery.ended(server) == 0
-    return Account(data_dir, token)
 
 
 def _sayings(calls: Path) -> list[Saying]:

@@ -82,6 +82,14 @@ class Nursery:
             await self.ended(server)
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user with an account and nothing else, in a data folder to be copied."""
+
+    data_dir: Path
+    access_token: str
+
+
 @asynccontextmanager
 async def nursing() -> AsyncIterator[Nursery]:
     """A nursery for the block."""

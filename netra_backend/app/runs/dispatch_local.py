@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final
 
 from netra_backend.app.db.errors import StorageUnavailableError
 from netra_backend.app.services.agent_events import LogEntry
@@ -21,9 +20,6 @@ from .admission import Admission, WaitingRun
 from .ledger import MAX_ATTEMPTS, ClaimRun, ExpireRun, Ledger, Written
 from .run_journal import RETRY_SECONDS, RunJournal
 from .run_record import RunRecord
-
-STOP_SECONDS: Final = 10.0
-"""How long a cancelled task may take to end; longer than the supervisor lets an agent take."""
 
 _logger = logging.getLogger(__name__)
 
@@ -40,6 +36,7 @@ class LocalDispatcher:
         execute: does a claimed run.
         make_journal: makes the journal of a claimed run, with what its earlier attempts have logged.
         max_attempts: how often a run is claimed before it is given up.
+        stop_seconds: how long a cancelled run may hold up `close`; longer than `execute` lets an agent take.
     """
 
     def __init__(
@@ -50,12 +47,14 @@ class LocalDispatcher:
         make_journal: Callable[[RunRecord, Sequence[LogEntry]], RunJournal],
         *,
         max_attempts: int = MAX_ATTEMPTS,
+        stop_seconds: float = 6.0,
     ) -> None:
         self._ledger = ledger
         self._admission = admission
         self._execute = execute
         self._make_journal = make_journal
         self._max_attempts = max_attempts
+        self._stop_seconds = stop_seconds
         self._waiting: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._closing = False
@@ -162,4 +161,4 @@ class LocalDispatcher:
         for task in unfinished:
             task.cancel()
         if unfinished:
-            await asyncio.wait(unfinished, timeout=STOP_SECONDS)
+            await asyncio.wait(unfinished, timeout=self._stop_seconds)

@@ -30,6 +30,7 @@ from netra_backend.app.services.refusals import (
     NotFoundError,
     RateLimitedError,
     RefusedError,
+    ShuttingDownError,
     StaleRunError,
     ThreadBusyError,
     TooManyRunsError,
@@ -49,6 +50,7 @@ REFUSALS: list[tuple[RefusedError, int, str]] = [
     (RateLimitedError("no", retry_after=1.5), 429, "rate_limited"),
     (TooManyRunsError("no"), 429, "too_many_runs"),
     (StorageUnavailableError("disk full"), 503, "storage_unavailable"),
+    (ShuttingDownError(), 503, "shutting_down"),
     (StaleRunError("no"), 409, "stale_run"),
 ]
 NAMES = [f"{type(refusal).__name__}{number}" for number, (refusal, _, _) in enumerate(REFUSALS)]
