@@ -23,6 +23,7 @@ from pydantic_settings import SettingsError
 from sqlalchemy.exc import DatabaseError
 
 from netra_backend.app.agents.registry import AgentRegistryError
+from netra_backend.app.api.websocket_protocol import WebSocketProtocol
 from netra_backend.app.config import Settings
 from netra_backend.app.db.errors import DatabaseOpenError
 from netra_backend.app.main import create_app
@@ -100,7 +101,7 @@ def _serve(settings: Settings, listener: socket.socket) -> Exit:
         app,
         log_config=None,
         access_log=False,
-        ws="websockets-sansio",
+        ws=WebSocketProtocol,
         ws_max_size=MAX_FRAME_BYTES,
         ws_per_message_deflate=False,
         timeout_graceful_shutdown=CLOSING_SECONDS,

@@ -193,7 +193,7 @@ async def _started(settings: Settings, database: Database, registry: AgentRegist
         check_agent=check_agent,
         default_agent=settings.default_agent,
         run_timeout=settings.run_timeout,
-        max_unfinished_per_user=settings.max_queued_runs_per_user,
+        max_unfinished_per_user=settings.max_unfinished_runs_per_user,
     )
     passwords = Passwords(settings.password_threads)
     accounts = Accounts(

@@ -72,6 +72,10 @@ class StepsAgent:
             return None
 
         await emit.thinking(f"to do: {word}")
+        if word == "flood":
+            for number in range(300):
+                await emit.thinking(f"{number} " + "x" * 100_000)
+            return None
         if word == "fail":
             raise LookupError("this will not end well")
         if word == "hold":

@@ -141,7 +141,7 @@ def _warm_up() -> None:
     from netra_backend.app.main import create_app
 
     with TemporaryDirectory() as folder:
-        uvicorn.Config(create_app(Settings(data_dir=Path(folder))), ws="websockets-sansio").load()
+        uvicorn.Config(create_app(Settings(data_dir=Path(folder)))).load()
 
 
 def main() -> int:

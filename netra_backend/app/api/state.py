@@ -12,6 +12,7 @@ from netra_backend.app.config import Settings
 from netra_backend.app.db.engine import Database
 from netra_backend.app.realtime.connections import Connections
 from netra_backend.app.realtime.hub import Hub
+from netra_backend.app.realtime.outbox import Room
 from netra_backend.app.runs.run_service import RunService
 from netra_backend.app.telemetry import Metrics
 
@@ -29,6 +30,11 @@ class Services:
     accounts: Accounts
     runs: RunService
     metrics: Metrics
+
+    @property
+    def room(self) -> Room:
+        """How much may wait for one reader."""
+        return Room(self.settings.max_outbox_frames, self.settings.max_outbox_bytes)
 
 
 def services_of(connection: HTTPConnection) -> Services:

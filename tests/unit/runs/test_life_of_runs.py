@@ -427,4 +427,4 @@ async def _logs(database: Database) -> dict[tuple[str, str], list[tuple[str, str
 
 
 TestLifeOfRuns = LifeOfRuns.TestCase
-TestLifeOfRuns.settings = settings(max_examples=settings.default.max_examples // 3, stateful_step_count=25)
+TestLifeOfRuns.settings = settings(max_examples=settings().max_examples // 3, stateful_step_count=25)
