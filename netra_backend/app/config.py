@@ -55,11 +55,13 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=64 * 1024, ge=1024, description="of an HTTP request that is not an upload")
     max_upload_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
     max_usage_records_per_user: int = Field(default=1_000_000, ge=1)
+    max_stored_bytes_per_user: int = Field(default=1024**3, ge=1, description="of threads and usage records")
 
     reader_threads: int = Field(default=4, ge=1)
     password_threads: int = Field(default=2, ge=1)
     shutdown_grace: Span = Field(default=timedelta(seconds=10), description="for runs to end when the server stops")
     stop_grace: Span = Field(default=timedelta(seconds=5), description="for an agent that is stopped to clean up")
+    loop_alarm: Span = Field(default=timedelta(), description="log where the event loop is blocked for longer; 0: off")
     fault_points: str = Field(default="", description="for tests: where the server fails; services/fault_points.py")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 

@@ -44,7 +44,9 @@ from netra_backend.app.runs.rate_limit import RateLimit
 from netra_backend.app.runs.run_journal import RunJournal
 from netra_backend.app.runs.run_record import RunRecord
 from netra_backend.app.runs.run_service import RunService
+from netra_backend.app.runs.stored_bytes import StoredBytes
 from netra_backend.app.services.agent_events import LogEntry
+from netra_backend.app.services.loop_alarm import loop_alarm
 from netra_backend.app.services.refusals import InvalidRequestError
 from netra_backend.app.services.usage_record import UsageRecord
 from netra_backend.app.services.user_execution_context import UserExecutionContext
@@ -157,7 +159,8 @@ async def _started(settings: Settings, database: Database, registry: AgentRegist
 
     hub = Hub()
     connections = Connections(limit=settings.max_connections, limit_per_user=settings.max_connections_per_user)
-    ledger = Ledger(database, partial(_publish, hub, metrics))
+    stored_bytes = StoredBytes(database, settings.max_stored_bytes_per_user)
+    ledger = Ledger(database, partial(_publish, hub, metrics, stored_bytes))
     admission = Admission(
         max_running=settings.max_running_runs, max_running_per_user=settings.max_running_runs_per_user
     )
@@ -190,6 +193,7 @@ async def _started(settings: Settings, database: Database, registry: AgentRegist
         dispatcher,
         admission,
         RateLimit(settings.messages_per_minute, time.monotonic),
+        stored_bytes,
         check_agent=check_agent,
         default_agent=settings.default_agent,
         run_timeout=settings.run_timeout,
@@ -211,15 +215,17 @@ async def _started(settings: Settings, database: Database, registry: AgentRegist
     await run_service.recover(database)
     sweeping = asyncio.create_task(_sweep(run_service, database, settings.sweep_interval.total_seconds()))
     try:
-        yield Services(
-            settings=settings,
-            database=database,
-            hub=hub,
-            connections=connections,
-            accounts=accounts,
-            runs=run_service,
-            metrics=metrics,
-        )
+        with loop_alarm(settings.loop_alarm.total_seconds()):
+            yield Services(
+                settings=settings,
+                database=database,
+                hub=hub,
+                connections=connections,
+                accounts=accounts,
+                runs=run_service,
+                stored_bytes=stored_bytes,
+                metrics=metrics,
+            )
     finally:
         sweeping.cancel()
         await run_service.drain(settings.shutdown_grace.total_seconds())
@@ -237,8 +243,9 @@ async def _sweep(runs: RunService, database: Database, seconds: float) -> None:
             _logger.warning("runs that nobody does could not be looked for: %s", error)
 
 
-def _publish(hub: Hub, metrics: Metrics, entries: Sequence[LogEntry]) -> None:
+def _publish(hub: Hub, metrics: Metrics, stored_bytes: StoredBytes, entries: Sequence[LogEntry]) -> None:
     metrics.observe_entries(entries)
+    stored_bytes.add(entries)
     hub.publish(entries)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from shutil import copytree
 from typing import Any
 
+import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -50,6 +51,9 @@ async def test_a_reader_that_stalls_is_told_why(nursery: Nursery, account: Accou
         while not (frame := json.loads(await other.recv())).get("final"):
             seqs.append(frame["seq"])
         assert seqs == list(range(1, 304))
+        async with httpx.AsyncClient(base_url=server.url) as http:
+            while "netra_connections 1.0" not in (await http.get("/metrics")).text:
+                pass  # until the server has given it up, without its having read anything
         got = [json.loads(text)["seq"] async for text in stalled_until_closed(stalled)]
         assert (stalled.close_code, stalled.close_reason) == (
             1013, "the reader is too slow; come back and resume",

@@ -14,6 +14,7 @@ from netra_backend.app.realtime.connections import Connections
 from netra_backend.app.realtime.hub import Hub
 from netra_backend.app.realtime.outbox import Room
 from netra_backend.app.runs.run_service import RunService
+from netra_backend.app.runs.stored_bytes import StoredBytes
 from netra_backend.app.telemetry import Metrics
 
 from .accounts import Accounts
@@ -29,6 +30,7 @@ class Services:
     connections: Connections
     accounts: Accounts
     runs: RunService
+    stored_bytes: StoredBytes
     metrics: Metrics
 
     @property

@@ -125,6 +125,7 @@ async def delete_thread(thread_id: PathId, context: ContextDep, services: Servic
         for run_id in unfinished:
             services.runs.stop(context.user_id, run_id)
         services.hub.forget((context.user_id, thread_id))
+        services.stored_bytes.forget(context.user_id)
 
     await ThreadRepository(context, services.database).delete(thread_id, erased)
 

@@ -19,6 +19,7 @@ from .admission import Admission, WaitingRun
 from .dispatch_local import LocalDispatcher
 from .ledger import CancelRun, Ledger, SubmitMessage, Written
 from .rate_limit import RateLimit
+from .stored_bytes import StoredBytes
 
 
 class RunService:
@@ -29,6 +30,7 @@ class RunService:
         dispatcher: starts what is stored.
         admission: knows how many runs a user has.
         rate_limit: how fast a user may send.
+        stored_bytes: how much a user may have stored.
         check_agent: raises a RefusedError for the name of an agent that nobody knows.
         default_agent: who answers when the message names nobody.
         run_timeout: after which a run is given up.
@@ -41,6 +43,7 @@ class RunService:
         dispatcher: LocalDispatcher,
         admission: Admission,
         rate_limit: RateLimit,
+        stored_bytes: StoredBytes,
         *,
         check_agent: Callable[[str], object],
         default_agent: str,
@@ -52,6 +55,7 @@ class RunService:
         self._dispatcher = dispatcher
         self._admission = admission
         self._rate_limit = rate_limit
+        self._stored_bytes = stored_bytes
         self._check_agent = check_agent
         self._default_agent = default_agent
         self._run_timeout = run_timeout
@@ -83,6 +87,7 @@ class RunService:
         agent = submission.agent or self._default_agent
         self._check_agent(agent)
         self._rate_limit.spend(context.user_id)
+        await self._stored_bytes.check(context)
         user_id = context.user_id
         unfinished = self._admission.unfinished_of(user_id) + self._submitting[user_id]
         limit = self._max_unfinished_per_user

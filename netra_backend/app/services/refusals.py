@@ -84,6 +84,12 @@ class TooManyRunsError(LimitExceededError):
     code = "too_many_runs"
 
 
+class TooMuchStoredError(LimitExceededError):
+    """Raised when a user has as many bytes stored as the settings grant."""
+
+    code = "too_much_stored"
+
+
 class StaleRunError(RefusedError):
     """Raised when a run is written to that has ended, was taken over, or is no more: the writer must stop."""
 

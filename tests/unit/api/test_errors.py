@@ -34,6 +34,7 @@ from netra_backend.app.services.refusals import (
     StaleRunError,
     ThreadBusyError,
     TooManyRunsError,
+    TooMuchStoredError,
 )
 
 REFUSALS: list[tuple[RefusedError, int, str]] = [
@@ -49,6 +50,7 @@ REFUSALS: list[tuple[RefusedError, int, str]] = [
     (LimitExceededError("no", retry_after=0.2), 429, "limit_exceeded"),
     (RateLimitedError("no", retry_after=1.5), 429, "rate_limited"),
     (TooManyRunsError("no"), 429, "too_many_runs"),
+    (TooMuchStoredError("no"), 429, "too_much_stored"),
     (StorageUnavailableError("disk full"), 503, "storage_unavailable"),
     (ShuttingDownError(), 503, "shutting_down"),
     (StaleRunError("no"), 409, "stale_run"),

@@ -29,6 +29,7 @@ from netra_backend.app.runs.ledger import Command, Ledger, Written
 from netra_backend.app.runs.rate_limit import RateLimit
 from netra_backend.app.runs.run_journal import RunJournal
 from netra_backend.app.runs.run_service import RunService
+from netra_backend.app.runs.stored_bytes import StoredBytes
 from netra_backend.app.services.json_values import JsonValue
 from netra_backend.app.services.ports import Emitter
 from netra_backend.app.services.refusals import NotFoundError, ThreadBusyError
@@ -142,6 +143,7 @@ class Life:
             self.dispatcher,
             admission,
             RateLimit(10_000, lambda: 0.0),
+            StoredBytes(self.database, 10**9),
             check_agent=lambda _name: None,
             default_agent="puppet",
             run_timeout=timedelta(hours=1),

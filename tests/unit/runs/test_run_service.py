@@ -13,10 +13,12 @@ import pytest
 
 from netra_backend.app.db.engine import Database
 from netra_backend.app.db.errors import StorageUnavailableError
+from netra_backend.app.db.repositories.threads import ThreadRepository
 from netra_backend.app.runs.ledger import AppendEvents, CancelRun, ClaimRun, Ledger
 from netra_backend.app.runs.rate_limit import RateLimit
 from netra_backend.app.runs.run_record import RunRecord
 from netra_backend.app.runs.run_service import RunService
+from netra_backend.app.runs.stored_bytes import StoredBytes
 from netra_backend.app.services.agent_events import LogEntry
 from netra_backend.app.services.ports import Execute, Journal
 from netra_backend.app.services.refusals import (
@@ -29,6 +31,7 @@ from netra_backend.app.services.refusals import (
     StaleRunError,
     ThreadBusyError,
     TooManyRunsError,
+    TooMuchStoredError,
 )
 from netra_backend.app.services.run_state import RunStatus
 from netra_backend.app.services.submission import Accepted, IfBusy, Submission
@@ -45,15 +48,24 @@ class Service(Office):
     """A run service with a dispatcher of its own."""
 
     def __init__(
-        self, database: Database, execute: Execute, *, per_minute: int = 1_000, max_unfinished: int = 100, **places: int
+        self,
+        database: Database,
+        execute: Execute,
+        *,
+        per_minute: int = 1_000,
+        max_unfinished: int = 100,
+        max_stored: int = 1_000_000,
+        **places: int,
     ) -> None:
         super().__init__(database, execute, **places)
         self.now = 0.0
+        self.stored_bytes = StoredBytes(database, max_stored)
         self.runs = RunService(
             self.ledger,
             self.dispatcher,
             self.admission,
             RateLimit(per_minute, lambda: self.now),
+            self.stored_bytes,
             check_agent=_check_agent,
             default_agent="echo",
             run_timeout=TIMEOUT,
@@ -68,6 +80,11 @@ class Service(Office):
     async def cancel(self, user_id: str, run_id: str) -> RunStatus:
         """Cancel a run."""
         return await self.runs.cancel(_context(user_id, "t", run_id), run_id)
+
+    async def measure(self, *user_ids: str) -> None:
+        """Measure what users have stored, as their first messages do: later ones are submitted within a turn."""
+        for user_id in user_ids:
+            await self.stored_bytes.check(_context(user_id, "t", "r"))
 
     async def stored(self) -> dict[str, Any]:
         """The runs that are stored, by their ids."""
@@ -101,9 +118,11 @@ def agent() -> HeldAgent:
 
 
 @pytest.fixture
-def service(database: Database, agent: HeldAgent) -> Service:
+async def service(database: Database, agent: HeldAgent) -> Service:
     """A service with room for everybody."""
-    return Service(database, agent)
+    service = Service(database, agent)
+    await service.measure("alice", "bob")
+    return service
 
 
 # Submitting.
@@ -217,6 +236,7 @@ async def test_a_user_has_so_many_unfinished_runs(database: Database, agent: Hel
 async def test_the_limit_holds_for_messages_that_come_at_once(database: Database, agent: HeldAgent) -> None:
     """However many of a user's messages are on their way to the disk together, no more become runs than may."""
     service = Service(database, agent, max_unfinished=3)
+    await service.measure("alice")
     async with writer_held(database):
         submits = [asyncio.ensure_future(service.submit("alice", f"t{n}", f"r{n}")) for n in range(10)]
         await asyncio.sleep(0)  # each has been looked at before any is stored
@@ -225,6 +245,24 @@ async def test_the_limit_holds_for_messages_that_come_at_once(database: Database
     assert len(await service.stored()) == 3
     assert sum(isinstance(outcome, Accepted) for outcome in outcomes) == 3
     assert sum(isinstance(outcome, TooManyRunsError) for outcome in outcomes) == 7
+
+
+async def test_a_user_has_so_many_bytes_stored(database: Database, agent: HeldAgent) -> None:
+    """Beyond the limit nothing more is stored for that user, whatever else is stored for others; what is erased gives
+    room again, and a new process measures the same."""
+    service = Service(database, agent, max_stored=1_000)
+    await service.submit("alice", "t1", "r1", text="x" * 600)
+    service.stored_bytes.add([entry for entry in service.published.entries if entry.run_id == "r1"])
+    await service.submit("alice", "t2", "r2", text="é" * 300)
+    for counted in (service, Service(database, agent, max_stored=1_000)):
+        counted.stored_bytes.add(counted.published.entries[-1:])
+        with pytest.raises(TooMuchStoredError, match="at most 1,000 are kept"):
+            await counted.submit("alice", "t3", "r3")
+        await counted.submit("bob", "t", f"of-bob-{id(counted)}")
+    await ThreadRepository(_context("alice", "t", "r"), database).delete("t1", lambda _run_ids: None)
+    service.stored_bytes.forget("alice")
+    await service.submit("alice", "t3", "r3")
+    await service.dispatcher.close(0)
 
 
 async def test_a_message_sent_again_is_told_the_truth_at_the_limit(database: Database, agent: HeldAgent) -> None:
@@ -323,6 +361,7 @@ async def test_interrupting_stops_the_task_and_forgets_the_waiting(service: Serv
 async def test_interruptions_in_one_commit(database: Database, agent: HeldAgent) -> None:
     """Of messages that interrupt one another in a single commit the last one is done, and every place is given back."""
     service = Service(database, agent, max_running=1)
+    await service.measure("alice", "bob")
     async with writer_held(database):
         submits = []
         for number in range(4):
@@ -397,6 +436,7 @@ async def test_a_waiting_run_that_is_cancelled_never_begins(service: Service, ag
 async def test_cancelling_in_the_commit_that_stores_the_run(database: Database, agent: HeldAgent) -> None:
     """A run that is submitted and cancelled in one commit is never done, and its place is given back."""
     service = Service(database, agent, max_running=1)
+    await service.measure("alice", "bob")
     async with writer_held(database):
         submitting = asyncio.ensure_future(service.submit("alice", "t", "r1"))
         await asyncio.sleep(0)
