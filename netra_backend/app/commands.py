@@ -80,6 +80,8 @@ def serve(argv: Sequence[str]) -> int:
         fault_points.arm(settings.fault_points)
     except ValueError as error:
         return _refuse(f"NETRA_FAULT_POINTS: {error}", Exit.USAGE)
+    if settings.fault_points:
+        _logger.warning("this server fails on purpose: NETRA_FAULT_POINTS is %s", settings.fault_points)
     _raise_file_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     try:

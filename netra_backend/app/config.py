@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     max_running_runs_per_user: int = Field(default=4, ge=1)
     max_unfinished_runs_per_user: int = Field(default=100, ge=1, description="waiting and running")
     max_uncommitted_events_per_run: int = Field(default=64, ge=1)
+    max_uncommitted_bytes_per_run: int = Field(default=1024 * 1024, ge=1024, description="of those events")
     max_event_bytes: int = Field(default=256 * 1024, ge=1024)
     max_body_bytes: int = Field(default=64 * 1024, ge=1024, description="of an HTTP request that is not an upload")
     max_upload_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)

@@ -172,6 +172,7 @@ async def _started(settings: Settings, database: Database, registry: AgentRegist
             hub.publish_delta,
             earlier=earlier,
             max_uncommitted=settings.max_uncommitted_events_per_run,
+            max_uncommitted_bytes=settings.max_uncommitted_bytes_per_run,
             max_event_bytes=settings.max_event_bytes,
         )
 

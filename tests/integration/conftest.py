@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from shutil import copytree
 
 import pytest
 import pytest_asyncio
 
-from tests.support.nursery import Account, Nursery, nursing
+from tests.support.nursery import Home, Nursery, nursing
 from tests.support.people import ann, bob
 from tests.support.person import a_person
 from tests.support.server import Server, serving
@@ -31,12 +34,18 @@ async def nursery() -> AsyncIterator[Nursery]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def account(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Account:
-    """A data folder in which a user has registered."""
-    data_dir = tmp_path_factory.mktemp("account") / "data"
-    server = await nursery.start(data_dir)
+async def furnished(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home in which a user has registered, to be copied."""
+    home = Home(tmp_path_factory.mktemp("home") / "data")
+    server = await nursery.start(home)
     async with a_person(server) as ann:
         token = ann.access_token
     server.signal(signal.SIGTERM)
     assert await nursery.ended(server) == 0
-    return Account(data_dir, token)
+    return replace(home, access_token=token)
+
+
+@pytest.fixture
+def home(furnished: Home, tmp_path: Path) -> Home:
+    """A home of the test's own."""
+    return replace(furnished, data_dir=Path(copytree(furnished.data_dir, tmp_path / "data")))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import random
-import shutil
 import signal
 from pathlib import Path
 
 import pytest
 
 from netra_backend.app.services.fault_points import POINTS
-from tests.support.nursery import Account, Nursery
+from tests.support.nursery import Home, Nursery
 from tests.support.returning_client import Frame, ReturningClient, Saying
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -41,17 +40,16 @@ def _check_log(log: list[Frame]) -> None:
 
 
 @pytest.mark.parametrize("place", PLACES)
-async def test_killed_at(place: str, nursery: Nursery, account: Account, tmp_path: Path) -> None:
+async def test_killed_at(place: str, nursery: Nursery, home: Home, tmp_path: Path) -> None:
     """Killed there and started again: each message ends once, each event comes once and in order, no charge is made
     twice, and what may be repeated is repeated under the same key."""
-    shutil.copytree(account.data_dir, tmp_path / "data")
     calls = tmp_path / "calls"
-    client = ReturningClient(account.access_token, _sayings(calls))
+    client = ReturningClient(home.access_token, _sayings(calls))
     name, _, count = place.partition("@")
-    armed = await nursery.start(tmp_path / "data", fault_points=f"{name}=crash@{count or 1}")
+    armed = await nursery.start(home, fault_points=f"{name}=crash@{count or 1}")
     assert not await client.converse(armed.websocket_url), "the server did not come to the place"
     assert await nursery.ended(armed) == -signal.SIGKILL
-    again = await nursery.start(tmp_path / "data")
+    again = await nursery.start(home)
     assert await client.converse(again.websocket_url)
     replayed = await client.read_back(again.websocket_url)
     again.signal(signal.SIGKILL)
@@ -80,21 +78,20 @@ async def test_killed_at(place: str, nursery: Nursery, account: Account, tmp_pat
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_killed_in_another_interleaving(seed: int, nursery: Nursery, account: Account, tmp_path: Path) -> None:
+async def test_killed_in_another_interleaving(seed: int, nursery: Nursery, home: Home, tmp_path: Path) -> None:
     """Whatever the order of the steps, drawn from a seed, and wherever two lives end: the promise is the same."""
-    shutil.copytree(account.data_dir, tmp_path / "data")
     calls = tmp_path / "calls"
-    client = ReturningClient(account.access_token, _sayings(calls))
+    client = ReturningClient(home.access_token, _sayings(calls))
     draw = random.Random(seed)
     for life in range(2):
         place = draw.choice(POINTS)
         plan = f"*=shuffle:{seed}{life},{place}=crash@{draw.randint(1, 3)}"
-        server = await nursery.start(tmp_path / "data", fault_points=plan)
+        server = await nursery.start(home, fault_points=plan)
         if server.url:
             await client.converse(server.websocket_url)
         server.signal(signal.SIGKILL)
         assert await nursery.ended(server) == -signal.SIGKILL
-    server = await nursery.start(tmp_path / "data", fault_points=f"*=shuffle:{seed}")
+    server = await nursery.start(home, fault_points=f"*=shuffle:{seed}")
     assert await client.converse(server.websocket_url)
     replayed = await client.read_back(server.websocket_url)
     assert replayed == [saying.log for saying in client.sayings]
@@ -113,19 +110,18 @@ WORK = [
 ]
 
 
-async def test_a_crash_loop_ends(nursery: Nursery, account: Account, tmp_path: Path) -> None:
+async def test_a_crash_loop_ends(nursery: Nursery, home: Home, tmp_path: Path) -> None:
     """A run that takes its server down each time is tried as often as the setting says, and then fails with the reason;
     the messages behind it are answered."""
-    shutil.copytree(account.data_dir, tmp_path / "data")
     calls = tmp_path / "calls"
     poison = Saying(f"work {calls}")
-    client = ReturningClient(account.access_token, [poison])
+    client = ReturningClient(home.access_token, [poison])
     for _ in range(2):
-        server = await nursery.start(tmp_path / "data", fault_points="before_completion=crash", max_attempts="2")
+        server = await nursery.start(home, fault_points="before_completion=crash", max_attempts="2")
         if server.url:
             await client.converse(server.websocket_url)
         assert await nursery.ended(server) == -signal.SIGKILL
-    server = await nursery.start(tmp_path / "data", fault_points="before_completion=crash", max_attempts="2")
+    server = await nursery.start(home, fault_points="before_completion=crash", max_attempts="2")
     client.sayings.append(Saying(f"fail {calls}"))
     assert await client.converse(server.websocket_url)
     assert poison.final is not None

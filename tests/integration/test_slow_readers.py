@@ -7,8 +7,6 @@ import json
 import signal
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from pathlib import Path
-from shutil import copytree
 from typing import Any
 
 import httpx
@@ -16,7 +14,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.support.nursery import Account, Nursery
+from tests.support.nursery import Home, Nursery
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -28,12 +26,11 @@ async def stalled_until_closed(socket: ClientConnection) -> AsyncIterator[str | 
             yield await socket.recv()
 
 
-async def test_a_reader_that_stalls_is_told_why(nursery: Nursery, account: Account, tmp_path: Path) -> None:
+async def test_a_reader_that_stalls_is_told_why(nursery: Nursery, home: Home) -> None:
     """Of 30 MB a reader takes nothing: others are served meanwhile, it is closed with 1013 behind what it still gets,
     in order, and resumed from there it misses nothing."""
-    copytree(account.data_dir, tmp_path / "data")
-    server = await nursery.start(tmp_path / "data", max_outbox_bytes=str(8 * 1024 * 1024))
-    headers = {"Authorization": f"Bearer {account.access_token}"}
+    server = await nursery.start(home, max_outbox_bytes=str(8 * 1024 * 1024))
+    headers = {"Authorization": f"Bearer {home.access_token}"}
 
     def socket(queue: int) -> connect:
         return connect(

@@ -8,23 +8,22 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from shutil import copytree
 
 import httpx
 import pytest
 
-from tests.support.nursery import Account, ForkedServer, Nursery
+from tests.support.nursery import ForkedServer, Home, Nursery
 from tests.support.person import Person, Socket
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @asynccontextmanager
-async def _ann_at(server: ForkedServer, account: Account) -> AsyncIterator[tuple[Person, Socket]]:
-    """The account's user at a server, connected."""
-    headers = {"Authorization": f"Bearer {account.access_token}"}
+async def _ann_at(server: ForkedServer, home: Home) -> AsyncIterator[tuple[Person, Socket]]:
+    """The home's user at a server, connected."""
+    headers = {"Authorization": f"Bearer {home.access_token}"}
     async with httpx.AsyncClient(base_url=server.url, headers=headers) as http:
-        ann = Person(server, http, "", "", access_token=account.access_token)
+        ann = Person(server, http, "", "", access_token=home.access_token)
         async with ann.connected() as socket:
             yield ann, socket
 
@@ -36,11 +35,10 @@ async def _hold(socket: Socket, calls: Path) -> str:
 
 
 @pytest.mark.parametrize("way", ["socket", "http"])
-async def test_cancelling_stops_the_tool(way: str, nursery: Nursery, account: Account, tmp_path: Path) -> None:
+async def test_cancelling_stops_the_tool(way: str, nursery: Nursery, home: Home, tmp_path: Path) -> None:
     """Over either way the run ends as cancelled, once and for ever, and the tool that was at work is really stopped."""
-    copytree(account.data_dir, tmp_path / "data")
-    server = await nursery.start(tmp_path / "data")
-    async with _ann_at(server, account) as (ann, socket):
+    server = await nursery.start(home)
+    async with _ann_at(server, home) as (ann, socket):
         run_id = await _hold(socket, tmp_path / "calls")
         if way == "socket":
             await socket.send("cancel_run", run_id=run_id)
@@ -55,16 +53,15 @@ async def test_cancelling_stops_the_tool(way: str, nursery: Nursery, account: Ac
         assert (await ann.http.get(f"/api/runs/{run_id}")).json()["status"] == "cancelled"
     server.signal(signal.SIGKILL)
     await nursery.ended(server)
-    again = await nursery.start(tmp_path / "data")
-    async with _ann_at(again, account) as (ann, _):
+    again = await nursery.start(home)
+    async with _ann_at(again, home) as (ann, _):
         assert (await ann.http.get(f"/api/runs/{run_id}")).json()["status"] == "cancelled"
 
 
-async def test_a_stop_lets_runs_end(nursery: Nursery, account: Account, tmp_path: Path) -> None:
+async def test_a_stop_lets_runs_end(nursery: Nursery, home: Home, tmp_path: Path) -> None:
     """Told to stop, the server refuses what is new, shows what goes on to its end, says 1012 and ends with 0."""
-    copytree(account.data_dir, tmp_path / "data")
-    server = await nursery.start(tmp_path / "data", shutdown_grace="PT10S")
-    async with _ann_at(server, account) as (ann, socket):
+    server = await nursery.start(home, shutdown_grace="PT10S")
+    async with _ann_at(server, home) as (ann, socket):
         run_id = await _hold(socket, tmp_path / "calls")
         thread_id = (await ann.http.get(f"/api/runs/{run_id}")).json()["thread_id"]
         server.signal(signal.SIGTERM)
@@ -85,29 +82,27 @@ async def test_a_stop_lets_runs_end(nursery: Nursery, account: Account, tmp_path
     assert await nursery.ended(server) == 0
 
 
-async def test_a_stop_hands_back_what_does_not_end(nursery: Nursery, account: Account, tmp_path: Path) -> None:
+async def test_a_stop_hands_back_what_does_not_end(nursery: Nursery, home: Home, tmp_path: Path) -> None:
     """A run that does not end within the grace is stopped, its tool with it, and the next start goes on with it."""
-    copytree(account.data_dir, tmp_path / "data")
-    server = await nursery.start(tmp_path / "data", shutdown_grace="PT0.1S")
-    async with _ann_at(server, account) as (_, socket):
+    server = await nursery.start(home, shutdown_grace="PT0.1S")
+    async with _ann_at(server, home) as (_, socket):
         run_id = await _hold(socket, tmp_path / "calls")
         server.signal(signal.SIGTERM)
         assert (await socket.closed())[0] == 1012
     assert await nursery.ended(server) == 0
     assert (tmp_path / "calls").read_text() == "hold\nlet go\n"
-    again = await nursery.start(tmp_path / "data")
-    async with _ann_at(again, account) as (ann, _):
+    again = await nursery.start(home)
+    async with _ann_at(again, home) as (ann, _):
         run = (await ann.http.get(f"/api/runs/{run_id}")).json()
         assert run["status"] == "running"
         assert (await ann.http.post(f"/api/runs/{run_id}/cancel")).json()["status"] == "cancelled"
 
 
-async def test_an_agent_that_cannot_be_stopped_stops_nobody(nursery: Nursery, account: Account, tmp_path: Path) -> None:
+async def test_an_agent_that_cannot_be_stopped_stops_nobody(nursery: Nursery, home: Home, tmp_path: Path) -> None:
     """An agent that swallows each cancellation holds up neither its run's end nor the server's."""
-    copytree(account.data_dir, tmp_path / "data")
     graces = {"shutdown_grace": "PT0.1S", "stop_grace": "PT0.1S"}
-    server = await nursery.start(tmp_path / "data", run_timeout="PT0.3S", **graces)
-    async with _ann_at(server, account) as (ann, socket):
+    server = await nursery.start(home, run_timeout="PT0.3S", **graces)
+    async with _ann_at(server, home) as (ann, socket):
         await socket.send("user_message", text="x", agent="stubborn")
         final = (await socket.until_final())[-1]
         assert (final["type"], final["data"]["code"]) == ("agent_failed", "deadline_exceeded")

@@ -11,9 +11,9 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -61,10 +61,10 @@ class Nursery:
         async with asyncio.timeout(PATIENCE_S):
             return json.loads(await self._process.stdout.readline())
 
-    async def start(self, data_dir: Path, **settings: str) -> ForkedServer:
-        """Start a server over a data folder; settings by the names of the environment, in lower case."""
-        environment = {f"NETRA_{name.upper()}": value for name, value in settings.items()}
-        pid, line = await self._ask(start=str(data_dir), environment={"NETRA_AGENTS": AGENTS, **environment})
+    async def start(self, home: Home, **settings: str) -> ForkedServer:
+        """Start a server over its data; settings by the names of the environment, in lower case."""
+        environment = {f"NETRA_{name.upper()}": value for name, value in {**home.settings, **settings}.items()}
+        pid, line = await self._ask(start=str(home.data_dir), environment={"NETRA_AGENTS": AGENTS, **environment})
         self._alive.add(pid)
         return ForkedServer(line.split()[-1] if line else "", pid)
 
@@ -83,11 +83,18 @@ class Nursery:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """A user with an account and nothing else, in a data folder to be copied."""
+class Home:
+    """Where a server keeps its data, of one user with an account and nothing else.
+
+    Attributes:
+        data_dir: its data folder.
+        access_token: of the user.
+        settings: what else it needs to find its data, by the names of the environment in lower case.
+    """
 
     data_dir: Path
-    access_token: str
+    access_token: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @asynccontextmanager

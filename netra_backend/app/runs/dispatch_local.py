@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from typing import TypeVar
 
 from netra_backend.app.db.errors import StorageUnavailableError
 from netra_backend.app.services.agent_events import LogEntry
@@ -20,6 +21,8 @@ from .admission import Admission, WaitingRun
 from .ledger import MAX_ATTEMPTS, ClaimRun, ExpireRun, Ledger, Written
 from .run_journal import RETRY_SECONDS, RunJournal
 from .run_record import RunRecord
+
+T = TypeVar("T")
 
 _logger = logging.getLogger(__name__)
 
@@ -92,9 +95,9 @@ class LocalDispatcher:
     async def _work(self, waiting: WaitingRun) -> None:
         try:
             await reach_async("before_claim")
-            run = await self._claim(waiting)
-            if run is not None:
-                earlier = await self._ledger.entries_of(run) if run.attempt > 1 else ()
+            claimed = await self._claim(waiting)
+            if claimed is not None:
+                run, earlier = claimed
                 await reach_async("after_claim")
                 context = UserExecutionContext.from_request(
                     run.user_id, run.thread_id, run.run_id, run.request_id, deadline=run.deadline
@@ -105,22 +108,23 @@ class LocalDispatcher:
         except Exception:  # `execute` ends a run whatever its agent raises; what comes here the next sweep takes up
             _logger.exception("run %s could not be ended", waiting.run_id)
 
-    async def _claim(self, waiting: WaitingRun) -> RunRecord | None:
-        """The run in its next attempt; None when it is not to be done: ended, given up, or somebody else's."""
-        refusals = 0
+    async def _claim(self, waiting: WaitingRun) -> tuple[RunRecord, Sequence[LogEntry]] | None:
+        """The run in its next attempt, and what the earlier ones have logged.
+
+        Returns:
+            None when the run is not to be done: it has ended, is given up, was erased, or is somebody else's.
+        """
         command = ClaimRun(waiting.user_id, waiting.run_id, waiting.attempt, self._max_attempts)
-        while True:
-            try:
-                run = (await self._ledger.write(command)).run
-            except StorageUnavailableError:
-                await asyncio.sleep(RETRY_SECONDS[min(refusals, len(RETRY_SECONDS) - 1)])
-                refusals += 1
-            except RefusedError:
-                return None  # cancelled or erased while it waited
-            else:
-                if run.attempt > 1:
-                    _logger.warning("run %s was cut off; it is %s in attempt %d", run.run_id, run.status, run.attempt)
-                return run if run.status is RunStatus.RUNNING else None
+        try:
+            run = (await _persist(lambda: self._ledger.write(command))).run
+            if run.attempt == 1 and run.status is RunStatus.RUNNING:
+                return run, ()
+            _logger.warning("run %s is taken up again: %s in attempt %d", run.run_id, run.status, run.attempt)
+            if run.status is RunStatus.RUNNING:
+                return run, await _persist(lambda: self._ledger.entries_of(run))
+        except RefusedError:
+            pass
+        return None
 
     def _watch(self, run: WaitingRun, at_least: float = 0.0) -> None:
         seconds = max((run.deadline - datetime.now(UTC)).total_seconds(), at_least)
@@ -162,3 +166,14 @@ class LocalDispatcher:
             task.cancel()
         if unfinished:
             await asyncio.wait(unfinished, timeout=self._stop_seconds)
+
+
+async def _persist(ask: Callable[[], Awaitable[T]]) -> T:
+    """What the database answers, once it can: an accepted run waits for it."""
+    refusals = 0
+    while True:
+        try:
+            return await ask()
+        except StorageUnavailableError:
+            await asyncio.sleep(RETRY_SECONDS[min(refusals, len(RETRY_SECONDS) - 1)])
+            refusals += 1

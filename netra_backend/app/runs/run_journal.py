@@ -30,6 +30,7 @@ class RunJournal:
         publish_delta: shows streamed text to whoever watches.
         earlier: what earlier attempts have logged.
         max_uncommitted: how many events may wait for the disk before `append` makes the agent wait.
+        max_uncommitted_bytes: how much data may wait so; one event always may.
         max_event_bytes: how large the data of one event may be.
     """
 
@@ -41,6 +42,7 @@ class RunJournal:
         *,
         earlier: Sequence[LogEntry] = (),
         max_uncommitted: int,
+        max_uncommitted_bytes: int = 1024 * 1024,
         max_event_bytes: int,
     ) -> None:
         self._ledger = ledger
@@ -48,6 +50,8 @@ class RunJournal:
         self._publish_delta = publish_delta
         self.earlier = earlier
         self._max_uncommitted = max_uncommitted
+        self._max_uncommitted_bytes = max_uncommitted_bytes
+        self._uncommitted_bytes = 0
         self._max_event_bytes = max_event_bytes
         self._loop = asyncio.get_running_loop()
         self._waiting: list[AgentEvent] = []
@@ -64,7 +68,10 @@ class RunJournal:
     async def append(self, event: AgentEvent) -> None:
         """Take an event; see `Journal.append`."""
         self._take(event)
-        while self._taken - self._committed > self._max_uncommitted:
+        while (
+            self._taken - self._committed > self._max_uncommitted
+            or self._uncommitted_bytes > self._max_uncommitted_bytes
+        ):
             await self._wait_for_progress()
 
     async def flush(self) -> None:
@@ -111,6 +118,7 @@ class RunJournal:
             )
         self._waiting.append(event)
         self._taken += 1
+        self._uncommitted_bytes += size
         if not self._sending:
             self._sending = True
             self._loop.call_soon(self._send)
@@ -140,6 +148,7 @@ class RunJournal:
             return
         self._refusals = 0
         self._committed += len(command.events)
+        self._uncommitted_bytes -= sum(len(event.data.encode()) for event in command.events)
         if self._waiting:
             self._send()
         else:
