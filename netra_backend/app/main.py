@@ -180,14 +180,13 @@ async def _started(settings: Settings, database: Database, registry: AgentRegist
         if name not in registry:
             raise InvalidRequestError(str(UnknownAgentError(name, registry.names)), code="unknown_agent")
 
-    stop_seconds = settings.stop_grace.total_seconds()
     dispatcher = LocalDispatcher(
         ledger,
         admission,
-        Supervisor(registry, stop_seconds=stop_seconds).execute,
+        Supervisor(registry).execute,
         make_journal,
         max_attempts=settings.max_attempts,
-        stop_seconds=stop_seconds + 1,
+        stop_seconds=settings.stop_grace.total_seconds(),
     )
     run_service = RunService(
         ledger,

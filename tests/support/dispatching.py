@@ -108,6 +108,7 @@ class Office:
         max_running: places in all.
         max_running_per_user: places of one user.
         max_attempts: of a run.
+        stop_seconds: how long a run that is stopped may clean up.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class Office:
         max_running: int = 100,
         max_running_per_user: int = 100,
         max_attempts: int = 3,
+        stop_seconds: float = 5.0,
     ) -> None:
         self.database = database
         self.published = Published()
@@ -125,7 +127,12 @@ class Office:
         self.admission = Admission(max_running=max_running, max_running_per_user=max_running_per_user)
         self.claimed: list[RunRecord] = []
         self.dispatcher = LocalDispatcher(
-            self.ledger, self.admission, execute, self._make_journal, max_attempts=max_attempts
+            self.ledger,
+            self.admission,
+            execute,
+            self._make_journal,
+            max_attempts=max_attempts,
+            stop_seconds=stop_seconds,
         )
 
     def _make_journal(self, run: RunRecord, earlier: Sequence[LogEntry]) -> RunJournal:

@@ -111,7 +111,7 @@ class JournalEmitter:
         arguments: Mapping[str, JsonValue],
         idempotent: bool,
     ) -> JsonValue:
-        stored = self._replay.next_tool(self._context.request_id, name, orjson.loads(to_json(arguments)))
+        stored = self._replay.next_tool(self._context.request_id, name, lambda: orjson.loads(to_json(arguments)))
         if stored is not None and stored.outcome is not None:
             return stored.result()
         key = str(uuid4()) if stored is None else stored.key

@@ -7,7 +7,7 @@ it is not logged a second time, and a tool or sub-agent that has ended is not ca
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -124,8 +124,13 @@ class Replay:
         steps.thoughts.popleft()
         return True
 
-    def next_tool(self, request_id: str, name: str, arguments: JsonValue) -> Step | None:
+    def next_tool(self, request_id: str, name: str, arguments: Callable[[], JsonValue]) -> Step | None:
         """The stored step of the tool that an agent comes to now; None when the log ends before it.
+
+        Args:
+            request_id: the agent's.
+            name: of the tool.
+            arguments: gives them as their JSON reads; asked only where there is something to compare them with.
 
         Raises:
             ReplayDivergedError: the agent called something else here before.
@@ -134,7 +139,7 @@ class Replay:
         if steps is None or not steps.tools:
             return None
         step = steps.tools.popleft()
-        if (step.name, step.arguments) != (name, arguments):
+        if (step.name, step.arguments) != (name, arguments()):
             self._diverge(f"the tool {step.name}, and now {name} or other arguments")
         return step
 

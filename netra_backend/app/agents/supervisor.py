@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import UTC, datetime
-from typing import Final
 
 from netra_backend.app.services.agent_events import EventType
 from netra_backend.app.services.fault_points import reach_async
@@ -19,9 +18,6 @@ from .base import JournalEmitter, describe
 from .registry import AgentRegistry
 from .replay import Replay
 
-STOP_SECONDS: Final = 5.0
-"""How long an agent that was stopped may clean up; whoever swallows the cancellation is left behind then."""
-
 _logger = logging.getLogger(__name__)
 
 
@@ -30,12 +26,10 @@ class Supervisor:
 
     Args:
         registry: makes the agents.
-        stop_seconds: how long an agent that is stopped may take to end.
     """
 
-    def __init__(self, registry: AgentRegistry, *, stop_seconds: float = STOP_SECONDS) -> None:
+    def __init__(self, registry: AgentRegistry) -> None:
         self._registry = registry
-        self._stop_seconds = stop_seconds
 
     async def execute(self, context: UserExecutionContext, agent: str, message: str, journal: Journal) -> None:
         """Do a run; see `Execute`.
@@ -85,27 +79,20 @@ class Supervisor:
                 journal.close()
 
     async def _answer(self, context: UserExecutionContext, name: str, message: str, emit: JournalEmitter) -> JsonValue:
-        """The agent's answer; in a task of its own, so that whether it lets itself be stopped is not its choice."""
         remaining = None if context.deadline is None else (context.deadline - datetime.now(UTC)).total_seconds()
-        work = asyncio.ensure_future(self._registry.create(name).run(context, message, emit))
+        limit = asyncio.timeout(remaining)
         try:
-            await asyncio.wait({work}, timeout=remaining if remaining is None else max(remaining, 0))
-        except asyncio.CancelledError:
-            await self._stop(work, name)
+            async with limit:
+                return await self._registry.create(name).run(context, message, emit)
+        except TimeoutError:
+            if limit.expired():
+                raise _DeadlineExceeded from None
             raise
-        if not work.done():
-            await self._stop(work, name)
-            raise _DeadlineExceeded
-        if work.cancelled():  # nobody stops the run: the agent itself let it escape
-            raise RuntimeError("the agent was cancelled by itself")
-        return work.result()
-
-    async def _stop(self, work: asyncio.Future[JsonValue], name: str) -> None:
-        work.cancel()
-        done, _ = await asyncio.wait({work}, timeout=self._stop_seconds)
-        if not done:
-            _logger.error("the agent %s did not stop within %g s; it is left behind", name, self._stop_seconds)
-        work.add_done_callback(_look_away)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and not task.cancelling():  # nobody stops the run: the agent itself let it escape
+                raise RuntimeError("the agent was cancelled by itself") from error
+            raise
 
     async def _fail(
         self,
@@ -120,12 +107,6 @@ class Supervisor:
             await journal.finish(failed, status, code)
         except StaleRunError as error:
             _logger.info("the run has ended elsewhere: %s", error)
-
-
-def _look_away(work: asyncio.Future[JsonValue]) -> None:
-    """What an agent raises after it was stopped concerns nobody."""
-    if not work.cancelled():
-        work.exception()
 
 
 class _DeadlineExceeded(Exception):

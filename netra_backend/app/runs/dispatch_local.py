@@ -31,7 +31,7 @@ class LocalDispatcher:
     """Starts runs as admission lets them, each in a task of its own with no user's context but its own.
 
     A run offered here is only a hint: the claim in the database decides whether it is still to be done. One that waits
-    past its deadline is ended.
+    past its deadline is ended, and so is one whose agent does not let itself be stopped by it.
 
     Args:
         ledger: claims.
@@ -39,7 +39,7 @@ class LocalDispatcher:
         execute: does a claimed run.
         make_journal: makes the journal of a claimed run, with what its earlier attempts have logged.
         max_attempts: how often a run is claimed before it is given up.
-        stop_seconds: how long a cancelled run may hold up `close`; longer than `execute` lets an agent take.
+        stop_seconds: how long a run that is stopped may clean up; then its task is left behind.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class LocalDispatcher:
         make_journal: Callable[[RunRecord, Sequence[LogEntry]], RunJournal],
         *,
         max_attempts: int = MAX_ATTEMPTS,
-        stop_seconds: float = 6.0,
+        stop_seconds: float = 5.0,
     ) -> None:
         self._ledger = ledger
         self._admission = admission
@@ -58,39 +58,54 @@ class LocalDispatcher:
         self._make_journal = make_journal
         self._max_attempts = max_attempts
         self._stop_seconds = stop_seconds
-        self._waiting: dict[tuple[str, str], asyncio.TimerHandle] = {}
-        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._deadlines: dict[tuple[str, str], asyncio.TimerHandle] = {}  # of all that wait or run here
+        self._tasks: dict[tuple[str, str], tuple[WaitingRun, asyncio.Task[None]]] = {}
         self._closing = False
 
     def offer(self, run: RunRecord | WaitingRun) -> None:
         """Let a stored run wait for its turn; one that waits or runs here already is left alone."""
         key = run.user_id, run.run_id
-        if self._closing or key in self._waiting or key in self._tasks:
+        if self._closing or key in self._deadlines:
             return
         waiting = WaitingRun(run.user_id, run.thread_id, run.run_id, run.attempt, run.deadline)
         self._admission.enqueue(waiting)
-        self._watch(waiting)
         self._start_admitted()
+        if key not in self._tasks:
+            self._watch(waiting)
 
     def stop(self, user_id: str, run_id: str) -> None:
         """Stop a run that has ended in the database: cancel its task, or forget it while it waits."""
-        self._admission.withdraw(user_id, run_id)
-        self._watch_no_more((user_id, run_id))
-        if task := self._tasks.get((user_id, run_id)):
+        key = user_id, run_id
+        if held := self._tasks.get(key):
+            run, task = held
             task.cancel()
+            asyncio.get_running_loop().call_later(self._stop_seconds, self._leave_behind, run, task)
+        else:
+            self._admission.withdraw(user_id, run_id)
+            self._watch_no_more(key)
 
     def _start_admitted(self) -> None:
         while not self._closing and (run := self._admission.take()) is not None:
             self._watch_no_more((run.user_id, run.run_id))
+            self._watch(run, after=self._stop_seconds)  # `execute` ends it at the deadline, if its agent lets it
             task = spawn_unbound(self._work(run), name=f"run {run.run_id}")
-            self._tasks[run.user_id, run.run_id] = task
+            self._tasks[run.user_id, run.run_id] = run, task
             task.add_done_callback(partial(self._done, run))
 
-    def _done(self, run: WaitingRun, _task: asyncio.Task[None]) -> None:
+    def _done(self, run: WaitingRun, task: asyncio.Task[None]) -> None:
         """Give the place back; not in the task itself, which may be cancelled before it has begun."""
-        del self._tasks[run.user_id, run.run_id]
-        self._admission.release(run)
-        self._start_admitted()
+        key = run.user_id, run.run_id
+        if self._tasks.get(key) == (run, task):  # else it was left behind
+            del self._tasks[key]
+            self._watch_no_more(key)
+            self._admission.release(run)
+            self._start_admitted()
+
+    def _leave_behind(self, run: WaitingRun, task: asyncio.Task[None]) -> None:
+        """Give the place of a run that has ended back, though its task has not."""
+        if not task.done():
+            _logger.error("the agent of run %s does not let itself be stopped; it is left behind", run.run_id)
+            self._done(run, task)
 
     async def _work(self, waiting: WaitingRun) -> None:
         try:
@@ -126,21 +141,22 @@ class LocalDispatcher:
             pass
         return None
 
-    def _watch(self, run: WaitingRun, at_least: float = 0.0) -> None:
-        seconds = max((run.deadline - datetime.now(UTC)).total_seconds(), at_least)
+    def _watch(self, run: WaitingRun, after: float = 0.0) -> None:
+        """Look at a run a while after its deadline; at least so long from now."""
+        seconds = max((run.deadline - datetime.now(UTC)).total_seconds(), 0.0) + after
         timer = asyncio.get_running_loop().call_later(seconds, self._expire, run)
-        self._waiting[run.user_id, run.run_id] = timer
+        self._deadlines[run.user_id, run.run_id] = timer
 
     def _watch_no_more(self, key: tuple[str, str]) -> None:
-        if timer := self._waiting.pop(key, None):
+        if timer := self._deadlines.pop(key, None):
             timer.cancel()
 
     def _expire(self, run: WaitingRun) -> None:
         def written(future: asyncio.Future[Written]) -> None:
             if future.exception() is None:
                 self.stop(run.user_id, run.run_id)
-            elif (run.user_id, run.run_id) in self._waiting:  # the clock or the disk was not ready
-                self._watch(run, at_least=RETRY_SECONDS[-1])
+            elif (run.user_id, run.run_id) in self._deadlines:  # the clock or the disk was not ready
+                self._watch(run, after=RETRY_SECONDS[-1])
 
         try:
             self._ledger.write(ExpireRun(run.user_id, run.run_id)).add_done_callback(written)
@@ -156,9 +172,9 @@ class LocalDispatcher:
             grace_seconds: how long to wait before tasks are cancelled.
         """
         self._closing = True
-        for key in tuple(self._waiting):
+        for key in tuple(self._deadlines):
             self._watch_no_more(key)
-        tasks = list(self._tasks.values())
+        tasks = [task for _, task in self._tasks.values()]
         if not tasks:
             return
         _, unfinished = await asyncio.wait(tasks, timeout=grace_seconds)

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import json
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -199,6 +200,38 @@ async def test_a_waiting_run_that_is_stopped_is_never_begun(office: Office, agen
     agent.release("r1", "r3")
     await office.ended("r1", "r3")
     assert agent.run_ids == ["r1", "r3"]
+
+
+async def test_a_task_that_cannot_be_stopped_is_left_behind(
+    database: Database, agent: HeldAgent, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run whose task swallows its cancellation keeps neither its place nor its thread, and its later end frees
+    nothing that is another's."""
+    released, over = asyncio.Event(), asyncio.Event()
+
+    async def execute(context: UserExecutionContext, name: str, message: str, journal: Journal) -> None:
+        if context.run_id != "stubborn":
+            await agent(context, name, message, journal)
+            return
+        while not released.is_set():
+            with suppress(asyncio.CancelledError):
+                await released.wait()
+        over.set()
+
+    office = Office(database, execute, max_running=1, stop_seconds=0.02)
+    with caplog.at_level(logging.CRITICAL):
+        await office.offer("alice", "t", "stubborn")
+        await office.offer("alice", "t", "next")
+        await office.ledger.write(CancelRun("alice", "stubborn", "why"))
+        office.dispatcher.stop("alice", "stubborn")
+        await agent.began("next")
+        released.set()
+        await over.wait()
+    assert office.admission.running_count == 1
+    agent.release("next")
+    await office.ended("next")
+    await office.idle()
+    assert office.admission.running_count == 0
 
 
 async def test_stopping_what_is_unknown_is_nothing(office: Office, agent: HeldAgent) -> None:
