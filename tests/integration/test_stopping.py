@@ -76,6 +76,7 @@ async def test_a_stop_lets_runs_end(nursery: Nursery, home: Home, tmp_path: Path
         assert (told["code"], told["client_message_id"]) == ("shutting_down", str(number))
         answer = await ann.http.post(f"/api/threads/{thread_id}/messages", json={"text": "hello"})
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+        assert (await ann.http.get("/health/ready")).status_code == 503
         await socket.send("cancel_run", run_id=run_id)  # its end, while the server waits for it
         assert (await socket.until_final(run_id))[-1]["type"] == "run_cancelled"
         assert (await socket.closed())[0] == 1012

@@ -35,6 +35,9 @@ class RunService:
         default_agent: who answers when the message names nobody.
         run_timeout: after which a run is given up.
         max_unfinished_per_user: runs that one user may have waiting and running.
+
+    Attributes:
+        is_draining: whether no more messages are taken, since the server stops.
     """
 
     def __init__(
@@ -60,7 +63,7 @@ class RunService:
         self._default_agent = default_agent
         self._run_timeout = run_timeout
         self._max_unfinished_per_user = max_unfinished_per_user
-        self._is_draining = False
+        self.is_draining = False
 
     async def submit(
         self,
@@ -82,7 +85,7 @@ class RunService:
             RefusedError: it was not stored, and why.
             StorageUnavailableError: it was not stored; the database cannot be written now.
         """
-        if self._is_draining:
+        if self.is_draining:
             raise ShuttingDownError
         agent = submission.agent or self._default_agent
         self._check_agent(agent)
@@ -167,7 +170,7 @@ class RunService:
 
     async def drain(self, grace_seconds: float) -> None:
         """Take no more messages, let what runs end within some time, and hand the rest back for the next start."""
-        self._is_draining = True
+        self.is_draining = True
         await self._dispatcher.close(grace_seconds)
 
 
