@@ -616,7 +616,7 @@ async def test_a_draining_server_takes_no_messages_and_hands_back(tmp_path: Path
         await service.submit("alice", "t1", "ends")
         await service.submit("alice", "t2", "stays")
         await agent.began("ends", "stays")
-        draining = asyncio.ensure_future(service.runs.drain(0.2))
+        draining = asyncio.ensure_future(service.runs.drain(1.0))
         await asyncio.sleep(0)
         with pytest.raises(ShuttingDownError):
             await service.submit("alice", "t3", "late")

@@ -20,15 +20,15 @@ async def test_a_block_is_told_with_its_place(caplog: pytest.LogCaptureFixture) 
             while time.monotonic() - started < 0.15:
                 pass  # a block, in this very function
             await asyncio.sleep(0.03)
-    assert len(caplog.records) == 2
-    for record in caplog.records:
-        assert "test_a_block_is_told_with_its_place" in record.getMessage()
-        assert "blocked for 0." in record.getMessage()
+    told = [record.getMessage() for record in caplog.records]  # a busy machine may block the loop elsewhere, too
+    here = [text for text in told if "test_a_block_is_told_with_its_place" in text]
+    assert len(here) == 2
+    assert all("blocked for 0." in text for text in here)
 
 
 async def test_a_loop_that_waits_is_not_blocked(caplog: pytest.LogCaptureFixture) -> None:
     """Waiting is no block, and without a limit nobody watches."""
-    with caplog.at_level(logging.WARNING), loop_alarm(0.1), loop_alarm(0):
+    with caplog.at_level(logging.WARNING), loop_alarm(0.6), loop_alarm(0):
         assert [thread.name for thread in threading.enumerate()].count("netra-loop-alarm") == 1
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(0.9)
     assert caplog.records == []
