@@ -39,13 +39,13 @@ SWITCH_INTERVAL_SECONDS: Final = 0.0005
 
 
 CLOSING_SECONDS: Final = 6
-"""How long connections may take to end once they were told to; a socket's own limit is a second less."""
+"""How long connections have at least to end once they were told to; a socket's own limit is a second less."""
 
 LAST_SECONDS: Final = 1.0
 """How long what is left at the very end may take."""
 
 STOP_LIMIT_SECONDS: Final = 20.0
-"""What a stop may take beside the graces for runs."""
+"""What a stop may take beside the graces."""
 
 _logger = logging.getLogger(__name__)
 
@@ -106,17 +106,17 @@ def _serve(settings: Settings, listener: socket.socket) -> Exit:
         ws=WebSocketProtocol,
         ws_max_size=MAX_FRAME_BYTES,
         ws_per_message_deflate=False,
-        timeout_graceful_shutdown=CLOSING_SECONDS,
+        timeout_graceful_shutdown=max(CLOSING_SECONDS, int(settings.shutdown_grace.total_seconds())),
         server_header=False,
         proxy_headers=False,
     )
-    grace = settings.shutdown_grace.total_seconds() + settings.stop_grace.total_seconds()
+    graces = 2 * settings.shutdown_grace + settings.stop_grace  # runs have the one, then requests
     server = _Server(
         config,
         settings.host,
         drain=lambda: app.state.drain(),
         close_connections=lambda: app.state.close_connections(),
-        stop_limit=grace + STOP_LIMIT_SECONDS,
+        stop_limit=graces.total_seconds() + STOP_LIMIT_SECONDS,
     )
     server.run(sockets=[listener, *(listener.dup() for _ in range(ACCEPTS_PER_TURN - 1))])
     return Exit.OK if server.started else Exit.FAILED

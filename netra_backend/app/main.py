@@ -228,7 +228,8 @@ async def _started(settings: Settings, database: Database, registry: AgentRegist
             )
     finally:
         sweeping.cancel()
-        await run_service.drain(settings.shutdown_grace.total_seconds())
+        if not run_service.is_draining:  # `netra serve` has let runs end while their watchers were still there
+            await run_service.drain(settings.shutdown_grace.total_seconds())
         connections.close_all()
         await database.close()
         passwords.close()
