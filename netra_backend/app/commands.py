@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
+import logging
+import os
 import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, Final
@@ -20,12 +24,14 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import DatabaseError
 
 from netra_backend.app.agents.registry import AgentRegistryError
+from netra_backend.app.api.websocket_protocol import WebSocketProtocol
 from netra_backend.app.config import Settings
 from netra_backend.app.db.engine import open_storage
 from netra_backend.app.db.errors import DatabaseOpenError
 from netra_backend.app.db.migrate import upgrade
 from netra_backend.app.main import create_app
 from netra_backend.app.realtime.messages import MAX_FRAME_BYTES
+from netra_backend.app.services import fault_points
 from netra_backend.app.telemetry import configure_logging
 
 ACCEPTS_PER_TURN: Final = 16
@@ -33,6 +39,18 @@ ACCEPTS_PER_TURN: Final = 16
 
 SWITCH_INTERVAL_SECONDS: Final = 0.0005
 """SQLite lets go of the interpreter at each row it writes; it waits so long to get it back from a busy event loop."""
+
+
+CLOSING_SECONDS: Final = 6
+"""How long connections have at least to end once they were told to; a socket's own limit is a second less."""
+
+LAST_SECONDS: Final = 1.0
+"""How long what is left at the very end may take."""
+
+STOP_LIMIT_SECONDS: Final = 20.0
+"""What a stop may take beside the graces."""
+
+_logger = logging.getLogger(__name__)
 
 
 class Exit(IntEnum):
@@ -56,6 +74,12 @@ def serve(argv: Sequence[str]) -> int:
     if not isinstance(settings, Settings):
         return settings
     configure_logging(settings.log_level)
+    try:
+        fault_points.arm(settings.fault_points)
+    except ValueError as error:
+        return _refuse("serve", f"NETRA_FAULT_POINTS: {error}", Exit.USAGE)
+    if settings.fault_points:
+        _logger.warning("this server fails on purpose: NETRA_FAULT_POINTS is %s", settings.fault_points)
     _raise_file_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     try:
@@ -122,14 +146,21 @@ def _serve(settings: Settings, listener: socket.socket) -> Exit:
         app,
         log_config=None,
         access_log=False,
-        ws="websockets-sansio",
+        ws=WebSocketProtocol,
         ws_max_size=MAX_FRAME_BYTES,
         ws_per_message_deflate=False,
-        timeout_graceful_shutdown=int(settings.shutdown_grace.total_seconds()) + 5,
+        timeout_graceful_shutdown=max(CLOSING_SECONDS, int(settings.shutdown_grace.total_seconds())),
         server_header=False,
         proxy_headers=False,
     )
-    server = _Server(config, settings.host, lambda: app.state.close_connections())
+    graces = 2 * settings.shutdown_grace + settings.stop_grace  # runs have the one, then requests
+    server = _Server(
+        config,
+        settings.host,
+        drain=lambda: app.state.drain(),
+        close_connections=lambda: app.state.close_connections(),
+        stop_limit=graces.total_seconds() + STOP_LIMIT_SECONDS,
+    )
     server.run(sockets=[listener, *(listener.dup() for _ in range(ACCEPTS_PER_TURN - 1))])
     return Exit.OK if server.started else Exit.FAILED
 
@@ -148,11 +179,29 @@ def _told(error: ValidationError) -> str:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, saying where it serves once it does."""
+    """uvicorn, saying where it serves once it does, and ending within a limit.
 
-    def __init__(self, config: uvicorn.Config, host: str, close_connections: Callable[[], None]) -> None:
+    Args:
+        config: uvicorn's.
+        host: where it serves, for people.
+        drain: lets runs end; returns when they have, or are handed back.
+        close_connections: tells sockets and streams that the server is going away.
+        stop_limit: seconds after which the process ends itself, whatever still holds it.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        host: str,
+        *,
+        drain: Callable[[], Awaitable[None]],
+        close_connections: Callable[[], None],
+        stop_limit: float,
+    ) -> None:
         super().__init__(config)
+        self._drain = drain
         self._close_connections = close_connections
+        self._stop_limit = stop_limit
         self._host = f"[{host}]" if ":" in host else host
 
     @contextlib.contextmanager
@@ -166,15 +215,42 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End what never ends by itself, event streams above all, before uvicorn waits for it."""
+        """Let nobody in, let runs end, then end what never ends by itself, event streams above all."""
+        watchdog = threading.Timer(self._stop_limit, _end, ("something holds it",))
+        watchdog.daemon = True
+        watchdog.start()
         if self.started:
+            for listener in (*self.servers, *(sockets or ())):
+                listener.close()
+            draining = asyncio.ensure_future(self._drain())
+            while not draining.done() and not self.force_exit:
+                await asyncio.wait({draining}, timeout=0.1)
             self._close_connections()
         await super().shutdown(sockets)
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until told to stop; tasks that do not let themselves be cancelled are left behind then."""
+        await super().serve(sockets)
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            _, stubborn = await asyncio.wait(tasks, timeout=LAST_SECONDS)
+            if stubborn:  # asyncio would wait for them for ever
+                _end(f"tasks swallow their cancellation: {', '.join(map(str, stubborn))}", Exit.OK)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started and sockets:
             print(f"Netra is serving on http://{self._host}:{sockets[0].getsockname()[1]}", flush=True)
+
+
+def _end(why: str, code: Exit = Exit.FAILED) -> None:
+    """End the process at once. What was acknowledged is on disk; runs that went on are taken over at the next start."""
+    _logger.error("the server does not stop by itself, so it is ended: %s", why)
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)
 
 
 def _serve_options(argv: Sequence[str]) -> dict[str, Any]:

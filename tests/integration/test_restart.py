@@ -21,8 +21,8 @@ async def _moved(person: Person, server: Server) -> Person:
 
 @pytest.mark.timeout(90)
 async def test_a_killed_server_has_lost_nothing(backend: Backend, tmp_path: Path) -> None:
-    """After SIGKILL in the middle of a run: tokens hold, history is whole, what ran has failed truthfully, what
-    waited is done, and the log goes on without a hole."""
+    """After SIGKILL in the middle of a run: tokens hold, history is whole, a run whose tool was cut off has failed
+    truthfully, what waited is done, and the log goes on without a hole."""
     settings = backend.settings(tmp_path)
     async with serving(tmp_path, **settings) as server, a_person(server) as ann:
         async with ann.connected() as socket:
@@ -42,7 +42,7 @@ async def test_a_killed_server_has_lost_nothing(backend: Backend, tmp_path: Path
     finals = {frame["run_id"]: frame for frame in frames if frame.get("final")}
     assert finals[done[0]["run_id"]]["data"]["result"]["echo"] == "done before"
     assert finals[running["run_id"]]["type"] == "agent_failed"
-    assert finals[running["run_id"]]["data"]["code"] == "server_restarted"
+    assert finals[running["run_id"]]["data"]["code"] == "tool_outcome_unknown"
     assert finals[waiting["run_id"]]["data"]["result"]["echo"] == "waiting"
 
 

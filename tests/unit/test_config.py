@@ -178,6 +178,8 @@ def test_the_environment_counts_and_an_option_goes_first(monkeypatch: pytest.Mon
         ("port", -1), ("port", 65536), ("port", "http"), ("max_connections", 0), ("max_connections_per_user", 0),
         ("max_outbox_frames", 9), ("messages_per_minute", 0), ("max_running_runs", 0), ("max_body_bytes", 1023),
         ("reader_threads", 0), ("password_threads", 0), ("max_event_bytes", 0), ("open_registration", "perhaps"),
+        ("max_attempts", 0), ("max_outbox_bytes", 1024), ("max_stored_bytes_per_user", 0), ("loop_alarm", -1),
+        ("max_unfinished_runs_per_user", 0), ("max_uncommitted_bytes_per_run", 0), ("stop_grace", -1),
     ],
 )  # fmt: skip
 def test_numbers_that_make_no_sense_are_refused(name: str, value: object) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -115,9 +116,14 @@ def rotate_refresh_token(
     return None if user_id is None else Rotation(user_id, is_over=True)
 
 
-def find_unfinished_runs(connection: Connection) -> list[Row[tuple[object, ...]]]:
-    """Every stored run that has not ended, oldest first and a thread's in their order: what a start has to take up."""
-    unfinished = select(runs).where(runs.c.finished_at.is_(None))
+def find_unfinished_runs(connection: Connection) -> list[Row[Any]]:
+    """Every stored run that has not ended, oldest first and a thread's in their order: what a sweep looks at.
+
+    Returns:
+        user_id, thread_id, run_id, attempt, deadline.
+    """
+    columns = (runs.c.user_id, runs.c.thread_id, runs.c.run_id, runs.c.attempt, runs.c.deadline)
+    unfinished = select(*columns).where(runs.c.finished_at.is_(None))
     order = (runs.c.created_at, runs.c.user_id, runs.c.thread_id, runs.c.message_seq)
     return list(connection.execute(unfinished.order_by(*order)))
 

@@ -21,9 +21,11 @@ from netra_backend.app.db.bulk import execute_many
 from netra_backend.app.db.engine import Database
 from netra_backend.app.db.keys import KEYS, as_keys, is_key
 from netra_backend.app.db.locks import lock_rows
+from netra_backend.app.db.repositories.event_log import EventLog
 from netra_backend.app.db.roles import Role, act_as
 from netra_backend.app.db.tables import events, runs, threads, users
 from netra_backend.app.services.agent_events import AgentEvent, EventType, LogEntry
+from netra_backend.app.services.fault_points import is_armed, reach
 from netra_backend.app.services.refusals import (
     MessageReusedError,
     NotFoundError,
@@ -32,13 +34,15 @@ from netra_backend.app.services.refusals import (
     ThreadBusyError,
     TooManyRunsError,
 )
-from netra_backend.app.services.run_state import STEPS, RunStatus
+from netra_backend.app.services.run_state import STEPS, FailureCode, RunStatus
 from netra_backend.app.services.submission import IfBusy
 from netra_backend.app.services.user_execution_context import UserExecutionContext
 
 from .run_record import RunRecord
 
 TITLE_CHARACTERS: Final = 80
+MAX_ATTEMPTS: Final = 3
+PAGE: Final = 500
 
 Key = tuple[str, str]
 """(user_id, run_id) or (user_id, thread_id)."""
@@ -120,10 +124,20 @@ class SubmitMessage:
 
 @dataclass(frozen=True, slots=True)
 class ClaimRun:
-    """Begin a queued run: its attempt is raised and `agent_started` logged."""
+    """Begin a queued run, or take over one whose process is dead: its attempt is raised.
+
+    The first claim logs `agent_started`. One that comes after the deadline, or after the last attempt, ends the run
+    instead: whoever claims looks at the status of what is written.
+
+    Attributes:
+        attempt: the last one that the claimer knows of; a run that has had another since is somebody else's.
+        max_attempts: after so many the run is given up.
+    """
 
     user_id: str
     run_id: str
+    attempt: int = 0
+    max_attempts: int = MAX_ATTEMPTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +166,15 @@ class CancelRun:
     reason: str
 
 
-Command = SubmitMessage | ClaimRun | AppendEvents | CancelRun
+@dataclass(frozen=True, slots=True)
+class ExpireRun:
+    """End an unfinished run whose deadline has passed; refused while it has not, or when the run has ended."""
+
+    user_id: str
+    run_id: str
+
+
+Command = SubmitMessage | ClaimRun | AppendEvents | CancelRun | ExpireRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +203,7 @@ class Ledger:
     """
 
     def __init__(self, database: Database, publish: Callable[[Sequence[LogEntry]], None]) -> None:
+        self._database = database
         self._writer = database.writer
         self._publish = publish
 
@@ -193,6 +216,7 @@ class Ledger:
         """
 
         def committed(written: Written) -> None:
+            _reach("after", written.entries)
             try:
                 if on_commit is not None:
                     on_commit(written)
@@ -202,6 +226,17 @@ class Ledger:
 
         return self._writer.submit(apply_commands, command, committed)
 
+    async def entries_of(self, run: RunRecord) -> list[LogEntry]:
+        """What is logged of a run but its message, in order; raises NotFoundError, StorageUnavailableError."""
+        context = UserExecutionContext.from_request(run.user_id, run.thread_id, run.run_id, run.request_id)
+        log = EventLog(context, self._database)
+        found: list[LogEntry] = []
+        after_seq = run.message_seq
+        while page := await log.read(after_seq, PAGE):
+            found.extend(entry for entry in page if entry.run_id == run.run_id)
+            after_seq = page[-1].seq
+        return found
+
 
 def apply_commands(connection: Connection, commands: Sequence[Command]) -> list[Written | Exception]:
     """Apply commands in order, inside the caller's transaction; see `BulkOperation`."""
@@ -209,7 +244,16 @@ def apply_commands(connection: Connection, commands: Sequence[Command]) -> list[
     fold = _Fold(connection, commands)
     outcomes = [fold.apply(command) for command in commands]
     fold.flush()
+    for outcome in outcomes:
+        if isinstance(outcome, Written):
+            _reach("before", outcome.entries)
     return outcomes
+
+
+def _reach(when: str, entries: Sequence[LogEntry]) -> None:
+    if is_armed():
+        for entry in entries:
+            reach(f"{when}_commit:{entry.type}")
 
 
 class _Fold:
@@ -243,7 +287,7 @@ class _Fold:
                         busy_threads.add((context.user_id, context.thread_id))
                 case AppendEvents(run=run):
                     claimed_runs[run.user_id, run.run_id] = run
-                case ClaimRun() | CancelRun():
+                case ClaimRun() | CancelRun() | ExpireRun():
                     named_runs.add((command.user_id, command.run_id))
         submitting_users = {(user_id,) for user_id, _ in named_threads}
         claimed_threads = {(run.user_id, run.thread_id) for run in claimed_runs.values()}
@@ -301,6 +345,8 @@ class _Fold:
                     return self._append(command)
                 case CancelRun():
                     return self._cancel(command)
+                case ExpireRun():
+                    return self._expire(command)
                 case _ as never:
                     assert_never(never)
         except RefusedError as refusal:
@@ -367,7 +413,21 @@ class _Fold:
         return [(run.run_id, self._end_as_cancelled(run, "interrupted by a newer message")) for run in unfinished]
 
     def _claim(self, command: ClaimRun) -> Written:
-        run = self._step(self._run(command.user_id, command.run_id), RunStatus.RUNNING)
+        run = self._run(command.user_id, command.run_id)
+        if run.status.is_final or run.attempt != command.attempt:
+            raise StaleRunError(
+                f"run {run.run_id} is {run.status} in attempt {run.attempt} and cannot be claimed after attempt "
+                f"{command.attempt}"
+            )
+        if run.deadline <= self._now:
+            return self._time_out(run)
+        if run.attempt >= command.max_attempts:
+            message = f"the server stopped {run.attempt} times while the run went on; it is not tried again"
+            return self._give_up(run, RunStatus.FAILED, FailureCode.ATTEMPTS_EXHAUSTED, message)
+        is_begun = run.status is RunStatus.RUNNING
+        run = self._step(run, RunStatus.RUNNING)
+        if is_begun:  # the log goes on where it ends
+            return Written(run, ())
         entry = self._log(run, EventType.AGENT_STARTED, {"attempt": run.attempt}, agent=run.agent)
         return Written(run, (entry,))
 
@@ -385,6 +445,8 @@ class _Fold:
             if (context.user_id, context.thread_id, context.run_id) != (run.user_id, run.thread_id, run.run_id):
                 raise StaleRunError(f"an event of another run was emitted into run {run.run_id}")
         if command.outcome is not None:
+            if not command.outcome.is_final:
+                raise StaleRunError(f"run {run.run_id} cannot become {command.outcome} by an event of its own")
             run = self._step(run, command.outcome, command.error)
         return Written(run, tuple(self._log_event(event) for event in command.events))
 
@@ -394,6 +456,22 @@ class _Fold:
             return Written(run, ())
         entry = self._end_as_cancelled(run, command.reason)
         return Written(self._runs[run.user_id, run.run_id], (entry,))
+
+    def _expire(self, command: ExpireRun) -> Written:
+        run = self._run(command.user_id, command.run_id)
+        if run.status.is_final or run.deadline > self._now:
+            raise StaleRunError(f"run {run.run_id} is {run.status} and its deadline is {run.deadline.isoformat()}")
+        return self._time_out(run)
+
+    def _time_out(self, run: RunRecord) -> Written:
+        waited = "waited" if run.status is RunStatus.QUEUED else "took"
+        message = f"the run {waited} longer than it may"
+        return self._give_up(run, RunStatus.TIMED_OUT, FailureCode.DEADLINE_EXCEEDED, message)
+
+    def _give_up(self, run: RunRecord, status: RunStatus, code: FailureCode, message: str) -> Written:
+        run = self._step(run, status, code)
+        data = {"code": code, "message": message}
+        return Written(run, (self._log(run, EventType.AGENT_FAILED, data, agent=run.agent, final=True),))
 
     def _end_as_cancelled(self, run: RunRecord, reason: str) -> LogEntry:
         run = self._step(run, RunStatus.CANCELLED)
@@ -409,7 +487,7 @@ class _Fold:
         if status not in STEPS[run.status]:
             raise StaleRunError(f"run {run.run_id} is {run.status} and cannot become {status}")
         if status is RunStatus.RUNNING:
-            changed = replace(run, status=status, attempt=run.attempt + 1, started_at=self._now)
+            changed = replace(run, status=status, attempt=run.attempt + 1, started_at=run.started_at or self._now)
         else:
             changed = replace(run, status=status, error=error, finished_at=self._now)
         self._runs[run.user_id, run.run_id] = changed

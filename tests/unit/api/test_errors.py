@@ -30,9 +30,11 @@ from netra_backend.app.services.refusals import (
     NotFoundError,
     RateLimitedError,
     RefusedError,
+    ShuttingDownError,
     StaleRunError,
     ThreadBusyError,
     TooManyRunsError,
+    TooMuchStoredError,
 )
 
 REFUSALS: list[tuple[RefusedError, int, str]] = [
@@ -48,8 +50,10 @@ REFUSALS: list[tuple[RefusedError, int, str]] = [
     (LimitExceededError("no", retry_after=0.2), 429, "limit_exceeded"),
     (RateLimitedError("no", retry_after=1.5), 429, "rate_limited"),
     (TooManyRunsError("no"), 429, "too_many_runs"),
+    (TooMuchStoredError("no"), 429, "too_much_stored"),
     (StorageUnavailableError("disk full"), 503, "storage_unavailable"),
     (OutcomeUnknownError(), 503, "outcome_unknown"),
+    (ShuttingDownError(), 503, "shutting_down"),
     (StaleRunError("no"), 409, "stale_run"),
 ]
 NAMES = [f"{type(refusal).__name__}{number}" for number, (refusal, _, _) in enumerate(REFUSALS)]

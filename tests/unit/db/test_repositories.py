@@ -24,6 +24,7 @@ from netra_backend.app.db.repositories.accounts import EXPORTED, SECRET_COLUMNS,
 from netra_backend.app.db.repositories.event_log import EventLog
 from netra_backend.app.db.repositories.repository import Repository, decode_cursor, encode_cursor
 from netra_backend.app.db.repositories.runs import RunRepository
+from netra_backend.app.db.repositories.stored_bytes import StoredBytesRepository
 from netra_backend.app.db.repositories.threads import Thread, ThreadRepository
 from netra_backend.app.db.repositories.usage_records import UsageRecordRepository
 from netra_backend.app.db.system_operations import insert_session
@@ -110,6 +111,10 @@ async def _account_has_session(database: Database, whose: str) -> object:
     return await _accounts("mallory", database).has_session(f"session-of-{whose}", LATER)
 
 
+async def _stored_bytes(database: Database, _whose: str) -> object:
+    return await StoredBytesRepository(make_context("mallory"), database).total()
+
+
 async def _account_end_session(database: Database, whose: str) -> object:
     await _accounts("mallory", database).end_session(f"session-of-{whose}")
     return None
@@ -191,6 +196,7 @@ METHODS: Final[dict[Callable[..., object], Asked]] = {
     AccountRepository.export: _account_export,
     EventLog.read: _log_read,
     RunRepository.get: _run_get,
+    StoredBytesRepository.total: _stored_bytes,
     ThreadRepository.page: _thread_page,
     ThreadRepository.get: _thread_get,
     ThreadRepository.create: _thread_create,

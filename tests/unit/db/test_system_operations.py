@@ -23,8 +23,8 @@ from netra_backend.app.db.system_operations import (
     rotate_refresh_token,
 )
 from netra_backend.app.db.tables import sessions, usage_records, usage_uploads, users
+from netra_backend.app.runs.admission import WaitingRun
 from netra_backend.app.runs.ledger import AppendEvents, CancelRun, ClaimRun, Written, apply_commands
-from netra_backend.app.runs.run_record import RunRecord
 from netra_backend.app.services.run_state import RunStatus
 from tests.support.database import SIGNED_UP, Backend, see_all, user_row, writing_engine
 from tests.support.stored_runs import completion, message
@@ -201,8 +201,8 @@ def _apply(connection: Connection, *commands: object) -> list[Written]:
     return [outcome for outcome in outcomes if isinstance(outcome, Written)]
 
 
-def _found(connection: Connection) -> list[RunRecord]:
-    return [RunRecord.from_columns(row) for row in find_unfinished_runs(connection)]
+def _found(connection: Connection) -> list[WaitingRun]:
+    return [WaitingRun(*tuple(row)) for row in find_unfinished_runs(connection)]
 
 
 def test_a_start_finds_every_run_that_has_not_ended(connection: Connection) -> None:
@@ -216,11 +216,11 @@ def test_a_start_finds_every_run_that_has_not_ended(connection: Connection) -> N
         _apply(connection, AppendEvents(completed, (completion(completed),), RunStatus.COMPLETED))
         _apply(connection, AppendEvents(failed, (completion(failed),), RunStatus.FAILED, "why"))
         _apply(connection, CancelRun(user_id, f"{user_id}-3", "why"))
-    assert {(run.run_id, run.status, run.attempt) for run in _found(connection)} == {
-        ("alice-2", RunStatus.RUNNING, 1),
-        ("alice-4", RunStatus.QUEUED, 0),
-        ("bob-2", RunStatus.RUNNING, 1),
-        ("bob-4", RunStatus.QUEUED, 0),
+    assert {(run.run_id, run.thread_id, run.attempt) for run in _found(connection)} == {
+        ("alice-2", "t2", 1),
+        ("alice-4", "t4", 0),
+        ("bob-2", "t2", 1),
+        ("bob-4", "t4", 0),
     }
 
 
