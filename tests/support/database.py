@@ -165,6 +165,11 @@ def database_url(folder: Path) -> str:
     return _backend.url(folder)
 
 
+def lay_database(folder: Path) -> None:
+    """Give a folder a database of the newest schema without rows; one that is there already stays."""
+    _backend.lay(folder)
+
+
 @cache
 def _newest_file() -> bytes:
     with TemporaryDirectory() as folder:
@@ -177,7 +182,7 @@ def _newest_file() -> bytes:
 @contextmanager
 def writing_engine(folder: Path) -> Iterator[Engine]:
     """An engine that may do everything with a folder's migrated database, for tests without an event loop."""
-    _backend.lay(folder)
+    lay_database(folder)
     if isinstance(_backend, PostgresDatabases):
         yield _superuser_engine(make_url(database_url(folder)))
         return
@@ -191,7 +196,7 @@ def writing_engine(folder: Path) -> Iterator[Engine]:
 @asynccontextmanager
 async def open_database(folder: Path, *, reader_threads: int = 2) -> AsyncIterator[Database]:
     """A folder's migrated database, closed at the end of the block."""
-    await asyncio.to_thread(_backend.lay, folder)
+    await asyncio.to_thread(lay_database, folder)
     database = await asyncio.to_thread(Database, database_url(folder), reader_threads=reader_threads)
     try:
         yield database
