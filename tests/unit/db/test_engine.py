@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import sys
 import threading
 from contextvars import ContextVar
 from pathlib import Path
@@ -14,7 +15,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from netra_backend.app.db.engine import Database
-from netra_backend.app.db.errors import DatabaseInUseError, StorageUnavailableError
+from netra_backend.app.db.errors import DatabaseInUseError, DatabaseOpenError, StorageUnavailableError
 from tests.support.database import (
     FILE,
     WAIT_SECONDS,
@@ -82,6 +83,13 @@ def test_other_databases_are_refused_without_their_password(url: str) -> None:
         Database(url)
     assert "secret-word" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_a_missing_driver_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who names a PostgreSQL database without its driver is told which extra to install."""
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(DatabaseOpenError, match=r"PostgreSQL needs psycopg; install .* 'netra\[cluster\]'"):
+        Database("postgresql://host/name")
 
 
 @on_sqlite
