@@ -50,6 +50,7 @@ drift: $(READY) ## the repair tool against injected drift in real packages, and 
 soak: $(READY) ## the long golden paths
 	@$(BIN)/netra golden-path --users 1000
 	@$(BIN)/netra golden-path --users 200 --journeys 5
+	@$(BIN)/python -m tests.support.postgres $(BIN)/netra golden-path --users 200 --journeys 5 --database-url {url}
 
 lock: ## requirements/dev.lock from pyproject.toml; LOCK_ARGS=--upgrade raises the pins
 	@echo "resolving requirements/dev.lock"

@@ -44,6 +44,7 @@ class Arguments:
     ramp_s: float | None
     seed: int
     json: Path | None
+    database_url: str | None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,6 +87,8 @@ async def _proven(arguments: Arguments, messages: Console) -> Report:
         if target is None:
             status.enter("starting the server", 0)
             limits = admitting(arguments.users, arguments.journeys)
+            if arguments.database_url is not None:
+                limits["NETRA_DATABASE_URL"] = arguments.database_url
             deployment = await stack.enter_async_context(started(limits))
             target = Target.of(deployment.url)
         options = Options(
@@ -115,6 +118,12 @@ def _parsed(argv: Sequence[str] | None) -> Arguments:
         allow_abbrev=False,
     )
     parser.add_argument("--url", type=_target, help="the deployment; a server of its own is started when not given")
+    parser.add_argument(
+        "--database-url",
+        metavar="URL",
+        help="the database of the server of its own, such as postgresql://USER@HOST/NAME; the users stay in it "
+        "(a temporary SQLite file)",
+    )
     parser.add_argument("--users", type=_count, default=50, metavar="N", help="users at once (%(default)s)")
     parser.add_argument("--journeys", type=_count, default=1, metavar="K", help="journeys per user (%(default)s)")
     parser.add_argument("--ramp", type=_seconds, metavar="S", help="seconds over which users start (N / 50)")
@@ -123,6 +132,8 @@ def _parsed(argv: Sequence[str] | None) -> Arguments:
     )
     parser.add_argument("--json", type=_file, metavar="F", help="file to write the report to, as JSON")
     parsed = parser.parse_args(argv)
+    if parsed.url is not None and parsed.database_url is not None:
+        parser.error("--database-url is of the server that is started when there is no --url; give one of the two")
     return Arguments(
         target=parsed.url,
         users=parsed.users,
@@ -130,6 +141,7 @@ def _parsed(argv: Sequence[str] | None) -> Arguments:
         ramp_s=parsed.ramp,
         seed=parsed.seed,
         json=parsed.json,
+        database_url=parsed.database_url,
     )
 
 

@@ -112,6 +112,7 @@ def test_a_proof_that_could_not_run_exits_with_2(
         (["--json", "no-such-folder/report.json"], "--json: expected a file in an existing folder"),
         (["--json", "."], "--json: expected a file in an existing folder"),
         (["--user", "3"], "unrecognized arguments: --user 3"),
+        (["--url", URL, "--database-url", "postgresql://h/n"], "give one of the two"),
         (["staging"], "unrecognized arguments: staging"),
     ],
 )
@@ -129,7 +130,7 @@ def test_help_exits_with_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     text = capsys.readouterr().out
     assert text.startswith("usage: netra golden-path")
-    for option in ("--url", "--users", "--journeys", "--ramp", "--seed", "--json", "Exit code"):
+    for option in ("--url", "--database-url", "--users", "--journeys", "--ramp", "--seed", "--json", "Exit code"):
         assert option in text
 
 
