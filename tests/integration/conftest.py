@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
@@ -11,7 +11,7 @@ from shutil import copytree
 import pytest
 import pytest_asyncio
 
-from tests.support.database import Backend, backend
+from tests.support.database import Backend, PostgresDatabases, backend
 from tests.support.nursery import Home, Nursery, nursing
 from tests.support.people import ann, bob
 from tests.support.person import a_person
@@ -36,9 +36,10 @@ async def nursery() -> AsyncIterator[Nursery]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def furnished(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Home:
+async def furnished(nursery: Nursery, backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Home:
     """A home in which a user has registered, to be copied."""
-    home = Home(tmp_path_factory.mktemp("home") / "data")
+    folder = tmp_path_factory.mktemp("home") / "data"
+    home = Home(folder, settings=backend.settings(folder))
     server = await nursery.start(home)
     async with a_person(server) as ann:
         token = ann.access_token
@@ -48,6 +49,13 @@ async def furnished(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture
-def home(furnished: Home, tmp_path: Path) -> Home:
+def home(furnished: Home, backend: Backend, tmp_path: Path) -> Iterator[Home]:
     """A home of the test's own."""
-    return replace(furnished, data_dir=Path(copytree(furnished.data_dir, tmp_path / "data")))
+    folder = Path(copytree(furnished.data_dir, tmp_path / "data"))
+    if not isinstance(backend, PostgresDatabases):
+        yield replace(furnished, data_dir=folder)
+        return
+    template = furnished.settings["database_url"].rpartition("/")[2]
+    name = backend.server.create(template)
+    yield replace(furnished, data_dir=folder, settings={"database_url": backend.server.url(name)})
+    backend.server.drop(name)
