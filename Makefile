@@ -47,10 +47,15 @@ drift: $(READY) ## the repair tool against injected drift in real packages, and 
 	@$(BIN)/python -m benchmarks.repair.peers
 	@$(BIN)/python -m benchmarks.repair.speed
 
-soak: $(READY) ## the long golden paths
+soak: $(READY) ## the long golden paths, with dropped connections and a killed server too
 	@$(BIN)/netra golden-path --users 1000
 	@$(BIN)/netra golden-path --users 200 --journeys 5
 	@$(BIN)/python -m tests.support.postgres $(BIN)/netra golden-path --users 200 --journeys 5 --database-url {url}
+	@$(BIN)/netra golden-path --users 500 --drops 5
+	@$(BIN)/python -m tests.support.postgres $(BIN)/netra golden-path --users 500 --drops 5 --database-url {url}
+	@$(BIN)/netra golden-path --users 200 --journeys 20 --kill-every 5
+	@$(BIN)/python -m tests.support.postgres \
+	  $(BIN)/netra golden-path --users 200 --journeys 20 --kill-every 5 --database-url {url}
 
 lock: ## requirements/dev.lock from pyproject.toml; LOCK_ARGS=--upgrade raises the pins
 	@echo "resolving requirements/dev.lock"
