@@ -38,7 +38,9 @@ check: $(READY) ## lint, format, types, calls that mean nothing, lock
 
 bench: $(READY) ## the benchmarks
 	@$(BIN)/python benchmarks/context.py
-	@$(BIN)/python benchmarks/golden_path.py
+	@$(BIN)/python -m benchmarks.golden_path
+	@$(BIN)/python -m benchmarks.fairness
+	@$(BIN)/python -m benchmarks.slow_readers
 
 drift: $(READY) ## the repair tool against injected drift in real packages, and against its peers
 	@$(BIN)/python -m benchmarks.repair prepare

@@ -136,6 +136,10 @@ class Netra:
 
         self._accounts = list(await asyncio.gather(*(one(number) for number in range(count))))
 
+    def token(self, number: int) -> str:
+        """The access token of one prepared user."""
+        return self._accounts[number][1]
+
     async def connect(self, session: aiohttp.ClientSession, url: str, number: int) -> User:
         """Open the socket of one user."""
         user_id, token = self._accounts[number]

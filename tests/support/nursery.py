@@ -19,8 +19,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests.support.server import ROOT
+from tests.support.set_clock import set_clock
 
-AGENTS = '{"steps": "tests.support.agents:StepsAgent", "stubborn": "tests.support.agents:StubbornAgent"}'
+AGENTS = json.dumps(
+    {
+        "steps": "tests.support.agents:StepsAgent",
+        "stubborn": "tests.support.agents:StubbornAgent",
+        "gate": "tests.support.agents:GateAgent",
+    }
+)
 PATIENCE_S = 30.0
 
 
@@ -64,7 +71,11 @@ class Nursery:
     async def start(self, home: Home, **settings: str) -> ForkedServer:
         """Start a server over its data; settings by the names of the environment, in lower case."""
         environment = {f"NETRA_{name.upper()}": value for name, value in {**home.settings, **settings}.items()}
-        pid, line = await self._ask(start=str(home.data_dir), environment={"NETRA_AGENTS": AGENTS, **environment})
+        pid, line = await self._ask(
+            start=str(home.data_dir),
+            environment={"NETRA_AGENTS": AGENTS, **environment},
+            clock=str(home.clock) if home.clock else None,
+        )
         self._alive.add(pid)
         return ForkedServer(line.split()[-1] if line else "", pid)
 
@@ -90,11 +101,13 @@ class Home:
         data_dir: its data folder.
         access_token: of the user.
         settings: what else it needs to find its data, by the names of the environment in lower case.
+        clock: the file that sets its clock (`set_clock`), if any.
     """
 
     data_dir: Path
     access_token: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
+    clock: Path | None = None
 
 
 @asynccontextmanager
@@ -114,9 +127,11 @@ async def nursing() -> AsyncIterator[Nursery]:
         await process.wait()
 
 
-def _serve(data_dir: str, environment: dict[str, str], said: int) -> int:
+def _serve(data_dir: str, environment: dict[str, str], clock: str | None, said: int) -> int:
     import netra_cli
 
+    if clock is not None:
+        set_clock(Path(clock))
     os.environ.update(environment)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(said, 1)
@@ -124,14 +139,14 @@ def _serve(data_dir: str, environment: dict[str, str], said: int) -> int:
     return netra_cli.main(words)
 
 
-def _start(data_dir: str, environment: dict[str, str]) -> tuple[int, str]:
+def _start(data_dir: str, environment: dict[str, str], clock: str | None) -> tuple[int, str]:
     said, saying = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(said)
         code = 1
         try:
-            code = _serve(data_dir, environment, saying)
+            code = _serve(data_dir, environment, clock, saying)
         finally:
             os._exit(code)
     os.close(saying)
@@ -157,7 +172,7 @@ def main() -> int:
     for line in sys.stdin:
         request = json.loads(line)
         if "start" in request:
-            answer: object = _start(request["start"], request["environment"])
+            answer: object = _start(request["start"], request["environment"], request["clock"])
         else:
             answer = os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1])
         print(json.dumps(answer), flush=True)

@@ -54,6 +54,21 @@ class DatabaseInUseError(DatabaseOpenError):
         return f"another server is using {self.path}; stop that one, or give this one a data folder of its own"
 
 
+class DatabaseDamagedError(DatabaseOpenError):
+    """Raised when an SQLite file is not whole: to serve it would make the damage greater, and show it to users."""
+
+    def __init__(self, path: str, found: str) -> None:
+        super().__init__(path, found)
+        self.path = path
+        self.found = found
+
+    def __str__(self) -> str:
+        return (
+            f"the database {self.path} is damaged ({self.found}), and nothing was changed; put a backup in its place, "
+            f"without {self.path}-wal and {self.path}-shm"
+        )
+
+
 class SchemaVersionError(DatabaseOpenError):
     """Raised when the database was written by a newer Netra than this one."""
 

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 
-from .errors import DatabaseInUseError
-from .storage import Fault
+from .errors import DatabaseDamagedError, DatabaseInUseError
+from .storage import Fault, reason_of
 
 BUSY_TIMEOUT_SECONDS: Final = 5
+CHECKED_BYTES: Final = 1024**3
+"""The largest file that is read through at start, which takes seconds; damage in a larger one shows when it is met."""
+DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class SqliteStorage:
@@ -43,6 +46,8 @@ class SqliteStorage:
 
     def judge(self, error: DBAPIError) -> Fault:
         """SQLITE_ERROR is wrong SQL; the other operational ones are a full disk, a lock, a file that is gone."""
+        if _is_damage(error):
+            return Fault.UNAVAILABLE
         if not isinstance(error, OperationalError):
             return Fault.COMMAND
         is_wrong_sql = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
@@ -58,9 +63,26 @@ class SqliteStorage:
 
     @contextmanager
     def migrating(self) -> Iterator[Connection]:
-        """A transaction of the process that holds the lock."""
-        with self.write_engine.begin() as connection:
-            yield connection
+        """A transaction of the process that holds the lock, in a file whose pages are whole.
+
+        Raises:
+            DatabaseDamagedError: they are not, as far as they were read.
+        """
+        try:
+            with self.write_engine.begin() as connection:
+                self._check(connection)
+                yield connection
+        except DatabaseError as error:
+            if _is_damage(error):
+                raise DatabaseDamagedError(self.name, reason_of(error)) from None
+            raise
+
+    def _check(self, connection: Connection) -> None:
+        if os.path.getsize(self.name) > CHECKED_BYTES:
+            return
+        found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+        if found != "ok":
+            raise DatabaseDamagedError(self.name, " ".join(str(found).split()))
 
     def secure(self, connection: Connection) -> None:
         """A file has no roles: its wall is its mode, 0600."""
@@ -70,6 +92,11 @@ class SqliteStorage:
         self.read_engine.dispose()
         self.write_engine.dispose()
         os.close(self._lock)
+
+
+def _is_damage(error: DBAPIError) -> bool:
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in DAMAGED  # the upper bits tell where
 
 
 def _lock_private(path: Path) -> int:
