@@ -66,6 +66,24 @@ async def test_a_database_is_opened_once(backend: Backend, tmp_path: Path) -> No
         await add_users(database, "bob")
 
 
+@on_sqlite
+async def test_damage_that_is_met_while_serving_is_unavailable_storage(backend: Backend, tmp_path: Path) -> None:
+    """A statement that meets a damaged page is not taken for a wrong statement, neither read nor written."""
+    async with open_database(tmp_path) as database:
+        await add_users(database, "alice")
+    with (tmp_path / FILE).open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(4096)
+        file.write(b"\xa5" * (size - 4096))
+    database = await asyncio.to_thread(Database, database_url(tmp_path))
+    try:
+        for ask in (database.read, database.writer.run):
+            with pytest.raises(StorageUnavailableError, match="malformed"):
+                await ask(lambda connection: connection.execute(text("SELECT * FROM users")).all())
+    finally:
+        await database.close()
+
+
 @pytest.mark.parametrize(
     "url",
     [
