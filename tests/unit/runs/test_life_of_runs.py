@@ -35,7 +35,7 @@ from netra_backend.app.services.ports import Emitter
 from netra_backend.app.services.refusals import NotFoundError, ThreadBusyError
 from netra_backend.app.services.submission import IfBusy, Submission
 from netra_backend.app.services.user_execution_context import UserExecutionContext
-from tests.support.database import add_users, all_rows, database_url, lay_database
+from tests.support.database import add_users, all_rows, database_url, open_database
 
 USERS: Final = ("ann", "ben")
 THREADS: Final = ("s", "t")
@@ -192,9 +192,12 @@ class LifeOfRuns(RuleBasedStateMachine):
         self.model: list[ModelRun] = []
         self.logs: defaultdict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
         self.readers: list[Reader] = []
-        lay_database(self.folder)
+        self._do(self._sign_up())
         self.life = Life(self.folder, self.permits)
-        self._do(add_users(self.life.database, *USERS))
+
+    async def _sign_up(self) -> None:
+        async with open_database(self.folder) as database:
+            await add_users(database, *USERS)
 
     def teardown(self) -> None:
         """End the life; pytest would find what is left."""

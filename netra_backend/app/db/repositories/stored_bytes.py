@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, LargeBinary, cast, func, select
+from sqlalchemy import Integer, func, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import GenericFunction
 
 from netra_backend.app.db.tables import events, usage_records
 
@@ -13,13 +16,22 @@ from .repository import Repository, own
 USAGE_RECORD_BYTES: Final = 256
 """What a usage record is counted as; each is about so large, and to measure a million of them takes its time."""
 
-_OCTETS: Final = {
-    "sqlite": func.length(cast(events.c.data, LargeBinary)),
-    "postgresql": func.octet_length(events.c.data),
-}
-_LOGGED: Final = {
-    dialect: select(func.coalesce(func.sum(octets), 0)).where(own(events)) for dialect, octets in _OCTETS.items()
-}
+
+class octet_length(GenericFunction[int]):  # noqa: N801  SQLAlchemy names a function after its class
+    """The bytes of a text."""
+
+    type = Integer()
+    inherit_cache = True
+
+
+@compiles(octet_length, "sqlite")
+def _octet_length_in_sqlite(element: octet_length, compiler: SQLCompiler, **options: Any) -> str:
+    """SQLite has the function from 3.43 on."""
+    (text,) = element.clauses
+    return f"length(CAST({compiler.process(text, **options)} AS BLOB))"
+
+
+_LOGGED: Final = select(func.coalesce(func.sum(octet_length(events.c.data)), 0)).where(own(events))
 _USAGE_RECORDS: Final = select(func.count()).select_from(usage_records).where(own(usage_records))
 
 
@@ -28,9 +40,6 @@ class StoredBytesRepository(Repository):
 
     async def total(self) -> int:
         """The bytes of all events of the user's threads, messages included, and of the usage records."""
-
-        def work(connection: Connection) -> int:
-            logged = self._execute(connection, _LOGGED[connection.dialect.name]).scalar_one()
-            return int(logged) + USAGE_RECORD_BYTES * int(self._execute(connection, _USAGE_RECORDS).scalar_one())
-
-        return await self._read(work)
+        (logged,) = await self._rows(_LOGGED)
+        (usage_record_count,) = await self._rows(_USAGE_RECORDS)
+        return int(logged[0]) + USAGE_RECORD_BYTES * int(usage_record_count[0])
