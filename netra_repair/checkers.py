@@ -72,6 +72,7 @@ class Pyrefly:
         blind = {file: "its name is not UTF-8" for file in files if not _is_text(file)}
         messages = self._messages(project, named) if named else []
         read = cache(partial(_read, project))
+        module_of = cache(project.module_of)
         is_unreadable = cache(partial(_is_unreadable_module, project))
         unresolved: Counter[str] = Counter()
         diagnostics: dict[Diagnostic, None] = {}
@@ -83,7 +84,7 @@ class Pyrefly:
             elif message.name != _MISSING_MODULE:
                 # The engine takes a module that it cannot read for an empty one.
                 if message.module is None or not is_unreadable(message.module):
-                    module = project.module_of(message.path)
+                    module = module_of(message.path)
                     found = message.diagnostic(self.name, module, partial(read, message.path))
                     diagnostics |= {found: None} if found is not None else {}
             elif missing := _UNRESOLVED.match(message.text):

@@ -86,11 +86,27 @@ class ClassStatements:
         Returns:
             The first such class, in order of path; None when there is none, or the owner is a module.
         """
+        return next((found for found in self._heirs(owner) if attribute in self._definitions.members(found)), None)
+
+    def overriding(self, owner: Owner, name: str) -> list[Member]:
+        """What the classes that inherit from a class define themselves under a name.
+
+        Args:
+            owner: the base.
+            name: of a member.
+
+        Returns:
+            In order of path; nothing for a module.
+        """
+        found = ((heir, self._definitions.members(heir).get(name)) for heir in self._heirs(owner))
+        return [member for heir, member in found if member is not None and member.owner == heir]
+
+    def _heirs(self, owner: Owner) -> list[Owner]:
         if owner.kind is not OwnerKind.CLASS:
-            return None
+            return []
         if owner not in self._inheriting:
             self._inheriting[owner] = list(self._below(owner))
-        return next((found for found in self._inheriting[owner] if attribute in self._definitions.members(found)), None)
+        return self._inheriting[owner]
 
     def _below(self, owner: Owner) -> Iterator[Owner]:
         _, by_base, _ = self._index

@@ -22,7 +22,11 @@ from netra_repair.receivers import Receivers
 from netra_repair.source import Source, Span, UnreadableSource
 from netra_repair.spellings import Around, last_name, walked
 
-_MAYBE = re.compile(rb"\bsetattr\s*\(|\b__setattr__\b|\b__dict__\b|\bvars\s*\(")
+# Files in which something may be set under a name that is no plain text there: `setattr(C, "name", …)` is none.
+_MAYBE = re.compile(
+    rb"\bsetattr\s*\((?![^,()'\"]*,\s*['\"]\w*['\"]\s*,)|\b__setattr__\b(?!\s*\((?:[^,()'\"]*,)?\s*['\"]\w*['\"]\s*,)"
+    rb"|\b__dict__\s*(?:\[|\.)|\bvars\s*\("
+)
 
 _WORD = re.compile(rb"[\w\x80-\xff]+")
 _UNUSABLE = (UnreadableSource, SyntaxError, ValueError, RecursionError, MemoryError)

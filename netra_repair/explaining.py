@@ -153,6 +153,9 @@ class Explainer:
             )
 
         is_module = owner.kind is OwnerKind.MODULE
+        keywords = telling_keywords(sites)
+        if not is_module and not keywords:  # which calls there are tells nothing then
+            return {name: Usage(self._occurrences.reads(name), ()) for name in names}
         paths: Iterable[str] = self._project.sources
         if not is_module:
             paths = {path for name in names for path in self._occurrences.reading(name)}
@@ -160,7 +163,7 @@ class Explainer:
             self._project.root,
             paths,
             names,
-            telling_keywords(sites),
+            keywords,
             apart_from=(owner.file,),
             alone=is_module,
             prove=is_meant,

@@ -20,14 +20,14 @@ _SKIPPED = OF_TOOLS | INSTALLED | BUILT
 # does not know, and takes ten times as long. No possessive quantifiers: Python 3.11 before .4 has them wrong.
 _COMMENT_OR_STRING = re.compile(
     r"""
-    (?P<comment>\#[^\r\n]*)
-    | (?P<prefix>\b[A-Za-z]{1,2})?
-      (?: \"\"\"(?:[^"\\]|\\.|"(?!""))*\"\"\" | '''(?:[^'\\]|\\.|'(?!''))*'''
-        | "(?:[^"\\\r\n]|\\.)*" | '(?:[^'\\\r\n]|\\.)*' )
+    \#[^\r\n]*
+    | \"\"\"(?:[^"\\]|\\.|"(?!""))*\"\"\" | '''(?:[^'\\]|\\.|'(?!''))*'''
+    | "(?:[^"\\\r\n]|\\.)*" | '(?:[^'\\\r\n]|\\.)*'
     """,
     re.VERBOSE | re.DOTALL,
 )
 _WORD = re.compile(r"\w+")
+_PREFIX = re.compile(r"(?<!\w)[A-Za-z]{1,2}\Z")
 _FIELD = re.compile(r"\{[^{}]*\}")
 
 
@@ -119,17 +119,18 @@ def _parts(text: str) -> Iterator[tuple[str, str]]:
     behind = 0
     before = ""  # the last character of code
     for match in _COMMENT_OR_STRING.finditer(text):
-        between = text[behind : match.start()]
-        before = between.rstrip()[-1:] or before
+        prefix = _PREFIX.search(text, max(behind, match.start() - 2), match.start())
+        begin = match.start() if prefix is None else prefix.start()
+        before = text[behind:begin].rstrip()[-1:] or before
         behind = match.end()
-        if match["comment"]:
+        if match[0].startswith("#"):
             yield "comments", match[0]
             continue
-        begins_line = not text[text.rfind("\n", 0, match.start()) + 1 : match.start()].strip()
+        begins_line = not text[text.rfind("\n", 0, begin) + 1 : begin].strip()
         is_docstring = begins_line and before in ("", ":")
         before = '"'
-        formatted = "f" in (match["prefix"] or "").lower()
-        yield "docstrings" if is_docstring else "strings", _FIELD.sub("", match[0]) if formatted else match[0]
+        is_formatted = prefix is not None and "f" in prefix[0].lower()
+        yield "docstrings" if is_docstring else "strings", _FIELD.sub("", match[0]) if is_formatted else match[0]
 
 
 def _text_files(root: Path) -> Iterator[Path]:

@@ -46,6 +46,7 @@ class Modules:
         self._outside: list[Path] = []
         self._by_name: dict[tuple[Path | None, str], Outline | None] = {}
         self._by_file: dict[str, Outline | None] = {}
+        self._at: dict[Path, Outline | None] = {}
 
     def named(self, name: str, asking: Outline | None = None) -> Outline | None:
         """Finds a module by its dotted name.
@@ -77,6 +78,11 @@ class Modules:
         Returns:
             Its outline; that of the `.py` beside a stub; None when it cannot be read.
         """
+        if file not in self._at:
+            self._at[file] = self._placed(file)
+        return self._at[file]
+
+    def _placed(self, file: Path) -> Outline | None:
         path = self._root / file
         if not path.is_relative_to(self._root) and (resolved := path.resolve()).is_relative_to(self._root):
             path = resolved
@@ -116,6 +122,7 @@ class Modules:
         """Reads every file again when it is asked for."""
         self._by_name.clear()
         self._by_file.clear()
+        self._at.clear()
 
     def submodules(self, outline: Outline) -> Iterator[str]:
         """The names of the modules directly inside a package.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from netra_repair.line_nodes import lines_of
@@ -38,7 +39,7 @@ class Occurrences:
 
     def __init__(self, project: Project) -> None:
         self._project = project
-        self._read: dict[str, set[str]] = {}
+        self._read: dict[str, dict[str, int]] = {}
         self._written: dict[str, set[str]] = {}
         self._stale = set(project.sources)
 
@@ -46,6 +47,11 @@ class Occurrences:
         """The files whose text has the name behind a dot, in order."""
         self._bring_up_to_date()
         return sorted(self._read.get(name, ()))
+
+    def reads(self, name: str) -> int:
+        """How often the name stands behind a dot, in all files."""
+        self._bring_up_to_date()
+        return sum(self._read.get(name, {}).values())
 
     def writing(self, name: str) -> list[str]:
         """The files whose text may set an attribute of the name, in order; the syntax tree says whether it does."""
@@ -90,8 +96,8 @@ class Occurrences:
     def _bring_up_to_date(self) -> None:
         for path in self._stale:
             data = self._data(path)
-            for name in set(_READ.findall(data)):
-                self._read.setdefault(name.decode("utf-8", "replace"), set()).add(path)
+            for name, count in Counter(_READ.findall(data)).items():
+                self._read.setdefault(name.decode("utf-8", "replace"), {})[path] = count
             for attribute, quoted in set(_WRITTEN.findall(data)):
                 self._written.setdefault((attribute or quoted).decode("utf-8", "replace"), set()).add(path)
             quoted_names = _QUOTED.findall(data) if _MADE_BY_PATCH.search(data) else ()

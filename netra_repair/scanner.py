@@ -31,6 +31,7 @@ from netra_repair.references import Reference
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.sightings import Sighter
 from netra_repair.source import Source, Span, UnusableSource
+from netra_repair.suspects import RunAlone, Suspects
 from netra_repair.triage import Triage
 from netra_repair.type_server import TypeServer
 from netra_repair.unproven import UnprovenReferences
@@ -72,18 +73,23 @@ class Scanner:
         classes = ClassStatements(project, self._definitions)
         self._triage = Triage(self._definitions, classes)
         self._sighter = Sighter(self._files, self._receivers, self._imports, self._definitions, classes, self._triage)
+        self._suspects = Suspects(self._sighter, self._triage)
         self._occurrences = Occurrences(project)
         self._unproven = UnprovenReferences(self._files, self._occurrences, self._receivers)
         self._computed_writers = ComputedWriters(project, self._definitions, self._receivers)
         self._explainer = Explainer(project, self._definitions, self._receivers, self._occurrences, git)
         self._seconds: dict[str, float] = {}
 
-    def scan(self, paths: Sequence[str] = (), suite: SuiteResult | None = None) -> Findings:
+    def scan(
+        self, paths: Sequence[str] = (), suite: SuiteResult | None = None, run_alone: RunAlone | None = None
+    ) -> Findings:
         """Finds root causes.
 
         Args:
             paths: files and folders whose places count; empty for the whole project.
             suite: a run of the tests in the project's present state, whose failures are joined; None to do without.
+            run_alone: runs tests, each in a process of its own, which tells the tests that only suffer from others'
+                failures; None to do without.
 
         Returns:
             What was found.
@@ -99,6 +105,9 @@ class Scanner:
         with self._step("proving receivers"):
             by_checker = self._sighter.of_checker(checked.diagnostics)
             by_imports = self._sighter.of_blind([blind.path for blind in checked.blind], by_checker.sightings)
+        if suite is not None and run_alone is not None:
+            with self._step("running suspects alone"):
+                suite = self._suspects.asked_again(suite, run_alone)
         with self._step("placing failures"):
             by_tests = self._sighter.of_tests(suite) if suite is not None else ()
         sightings = [*by_checker.sightings, *by_imports, *by_tests]

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter
 
+from netra_repair.arguments import Bound, bind
 from netra_repair.causes import Proof, Site
 from netra_repair.class_statements import ClassStatements
 from netra_repair.definitions import Definitions
 from netra_repair.diagnostics import Blind, CauseKind, Diagnostic
 from netra_repair.failures import CaseResult, Raised, SuiteResult
 from netra_repair.files import Files
-from netra_repair.owners import Access, Member, Owner
+from netra_repair.owners import Access, Member, MemberKind, Owner
 from netra_repair.plan import RefusedSite
 from netra_repair.receivers import ImportReceivers, Receiver, Receivers
 from netra_repair.references import Guard, Reference, Star, Use
 from netra_repair.refusals import Reason, Refusal
-from netra_repair.source import Position, Source, Span, UnparsableSource, UnreadableSource, UnusableSource
+from netra_repair.source import Source, Span, UnparsableSource, UnreadableSource, UnusableSource
 from netra_repair.syntax import Syntax
 from netra_repair.triage import Triage
 
@@ -110,7 +111,7 @@ class Sighter:
             `placed` finds out what stands around them.
         """
         diagnostics = list(diagnostics)
-        self._ask_ahead(diagnostics)
+        calls = self._looked_ahead(diagnostics)
         sightings: list[Sighting] = []
         aside: list[RefusedSite] = []
         blind: list[Blind] = []
@@ -120,12 +121,9 @@ class Sighter:
             except UnreadableSource as error:
                 blind.append(Blind(path, error.reason))
                 continue
-            in_file = list(found)
-            calls = [self._callee(each) for each in in_file]
-            starts = [each.start for each, callee in zip(in_file, calls, strict=True) if callee is not None]
-            for diagnostic, callee in zip(in_file, calls, strict=True):
+            for diagnostic in found:
                 try:
-                    seen = self._of_diagnostic(diagnostic, source, callee, starts)
+                    seen = self._of_diagnostic(diagnostic, source, calls)
                 except ValueError:
                     continue  # the file was written meanwhile
                 if isinstance(seen, Sighting):
@@ -201,15 +199,29 @@ class Sighter:
         """
         return tuple(sighting for case in suite.cases.values() for sighting in self._of_case(case))
 
-    def _ask_ahead(self, diagnostics: Iterable[Diagnostic]) -> None:
-        """Lets the engine look at receivers while findings are ruled out that need no look."""
+    def _looked_ahead(self, diagnostics: Iterable[Diagnostic]) -> dict[Diagnostic, tuple[Member, Reference]]:
+        """The calls that findings are about, and what is called; the engine works on all receivers meanwhile."""
+        calls: dict[Diagnostic, tuple[Member, Reference]] = {}
         for path, found in groupby(diagnostics, key=attrgetter("path")):
-            left = [each for each in found if each.kind.is_attribute and self._triage.ruled_out(each) is None]
-            if left:
-                with suppress(UnreadableSource, ValueError):  # each is met again, and told then
-                    source = self._files.source(path)
-                    receivers = [_bare(each, source, _span(each, source)).receiver for each in left]
-                    self._receivers.ask_ahead(source, filter(None, receivers))
+            in_file = [each for each in found if self._triage.ruled_out(each) is None]
+            with suppress(UnusableSource, ValueError):  # each is met again, and told then
+                source = self._files.source(path)
+                for diagnostic, member in zip(in_file, map(self._callee, in_file), strict=True):
+                    if member is not None:
+                        starts = [source.offset(each.start) for each in in_file if not each.kind.is_attribute]
+                        reference = self._files.around(path, starts).call_covering(_span(diagnostic, source))
+                        if reference is not None:
+                            calls[diagnostic] = member, reference
+                receivers = [
+                    calls[each][1].expression
+                    if each in calls
+                    else _bare(each, source, _span(each, source)).receiver
+                    if each.kind.is_attribute
+                    else None
+                    for each in in_file
+                ]
+                self._receivers.ask_ahead(source, filter(None, receivers))
+        return calls
 
     def _callee(self, diagnostic: Diagnostic) -> Member | None:
         """What a finding about a call says is called, when that is the project's."""
@@ -219,20 +231,17 @@ class Sighter:
         return member if member is not None and member.owner.is_inside else None
 
     def _of_diagnostic(
-        self, diagnostic: Diagnostic, source: Source, member: Member | None, calls: Sequence[Position]
+        self, diagnostic: Diagnostic, source: Source, calls: Mapping[Diagnostic, tuple[Member, Reference]]
     ) -> Sighting | RefusedSite | None:
-        span = _span(diagnostic, source)
         if diagnostic.kind.is_attribute:
-            return self._of_attribute(diagnostic, source, span)
-        if member is None:
+            return self._of_attribute(diagnostic, source, _span(diagnostic, source))
+        if diagnostic not in calls:
             return None
-        try:
-            reference = self._files.around(source.path, map(source.offset, calls)).call_covering(span)
-        except UnparsableSource:
-            return None
-        if reference is None:
-            return None
+        member, reference = calls[diagnostic]
         member = self._receivers.callee(source, reference.expression) or member
+        widened = self._widened(source, reference, member)
+        if widened is not None:
+            return RefusedSite(Site(reference, member.owner, None, (Proof.CHECKER,), widened), widened)
         if any(argument.star is not Star.NONE for argument in reference.arguments or ()):
             # Only a test can tell what is in it.
             refusal = Refusal(Reason.STAR_ARGUMENTS, f"what `*` and `**` pass to `{member.name}` is not known")
@@ -247,6 +256,23 @@ class Sighter:
             Proof.CHECKER,
             refusal=_guarded(reference),
         )
+
+    def _widened(self, source: Source, reference: Reference, member: Member) -> Refusal | None:
+        """Why a call that does not fit may be meant: another class that may stand there, or inherits, takes it."""
+        if reference.receiver is None or reference.arguments is None:
+            return None
+        if source.data[reference.receiver.start : reference.receiver.end].startswith(b"super("):
+            return None  # goes up, never down
+        for owner, access in self._receivers.of(source, reference.receiver).owners:
+            if access is Access.CLASS and member.kind is MemberKind.INSTANCE_METHOD:
+                continue
+            own = self._definitions.members(owner).get(member.name)
+            for other in filter(None, (own, *self._classes.overriding(owner, member.name))):
+                if other != member and other.signature is not None:
+                    bound = bind(reference.arguments, other.signature)
+                    if isinstance(bound, Bound) and not bound.edits:
+                        return Refusal(Reason.DYNAMIC_OWNER, f"{other.qualified_name} takes such a call")
+        return None
 
     def _of_attribute(self, diagnostic: Diagnostic, source: Source, span: Span) -> Sighting | RefusedSite | None:
         reference = _bare(diagnostic, source, span)
@@ -307,8 +333,10 @@ class Sighter:
     def _of_raised(self, raised: Raised, test: str) -> Sighting | None:
         if raised.kind.is_attribute:
             owner = self._asked(raised)
+            if owner is None or self._is_consequence(raised, owner):
+                return None
             reference = self._place(raised)
-            if owner is None or reference is None:
+            if reference is None:
                 return None
             access = raised.access or Access.MODULE
             return Sighting(
@@ -327,6 +355,10 @@ class Sighter:
         return Sighting(
             raised.kind, member.name, raised.name, member.owner, None, reference, Proof.TEST, test, _guarded(reference)
         )
+
+    def _is_consequence(self, raised: Raised, owner: Owner) -> bool:
+        """Whether the class does define it: what failed before left an object half made."""
+        return raised.access is Access.INSTANCE and raised.name in self._definitions.members(owner)
 
     def _asked(self, raised: Raised) -> Owner | None:
         """The class that was asked, or the nearest of its bases that can be found in the sources."""

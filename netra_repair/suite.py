@@ -59,6 +59,8 @@ class Suite:
         tests: Sequence[str] = (),
         timeout_s: float = 600.0,
         watched: Mapping[str, Collection[int]] | None = None,
+        *,
+        alone: bool = False,
     ) -> SuiteResult:
         """Runs tests in a process group of their own, which is ended with everything in it.
 
@@ -70,6 +72,8 @@ class Suite:
             timeout_s: seconds after which the run is ended; what was recorded until then is kept.
             watched: lines, from 1, by file relative to the root, of which `SuiteResult.executed` tells whether they
                 ran; costs time before Python 3.12.
+            alone: whether each test runs in a process of its own, forked after the collection, so that nothing of
+                another test is left in it. Not where the system cannot fork, or workers of xdist run the tests.
 
         Returns:
             The result; its `interrupted` says when the run did not come to its end, by time, signal or wish.
@@ -80,7 +84,7 @@ class Suite:
         """
         with tempfile.TemporaryDirectory(prefix="netra-tests-", ignore_cleanup_errors=True) as name:
             folder = Path(name)
-            self._prepare(folder, tests, watched or {})
+            self._prepare(folder, tests, watched or {}, alone)
             began = time.monotonic()
             exit_code, timed_out = self._start(folder, timeout_s)
             seconds = time.monotonic() - began
@@ -90,7 +94,7 @@ class Suite:
             self._check(records, exit_code, output)
         return records.result(exit_code, seconds, output, f"stopped after {timeout_s:g} s" if timed_out else None)
 
-    def _prepare(self, folder: Path, tests: Sequence[str], watched: Mapping[str, Collection[int]]) -> None:
+    def _prepare(self, folder: Path, tests: Sequence[str], watched: Mapping[str, Collection[int]], alone: bool) -> None:
         """Lays the recorder and its job into the folder of a run."""
         recorder = Path(__file__).parent / "recorder"
         shutil.copytree(recorder, folder / _RECORDER, ignore=shutil.ignore_patterns("__pycache__"))
@@ -100,6 +104,7 @@ class Suite:
             "import_paths": [str(path.absolute()) for path in self.import_paths],
             "wanted": list(tests),
             "watched": {path: sorted(lines) for path, lines in watched.items()},
+            "alone": alone,
         }
         (folder / "job").write_text(json.dumps(job), encoding="utf-8")
 

@@ -21,9 +21,10 @@ class Job:
         import_paths: the folders that the project's modules are imported from.
         wanted: node ids, files and folders; [] for all tests.
         watched: lines from 1, by file: whether a test runs them is asked.
+        alone: whether each test runs in a process of its own, forked after the collection.
 
     Args:
-        path: a file with a JSON object of `root`, `output`, `import_paths`, `wanted` and `watched`.
+        path: a file with a JSON object of `root`, `output`, `import_paths`, `wanted`, `watched` and `alone`.
     """
 
     def __init__(self, path: str) -> None:
@@ -34,6 +35,7 @@ class Job:
         self.import_paths: list[str] = told["import_paths"]
         self.wanted: list[str] = told["wanted"]
         self.watched: dict[str, list[int]] = told["watched"]
+        self.alone: bool = told["alone"]
         self._output: str = told["output"]
         self._process = os.getpid()
         installed = sysconfig.get_paths()
@@ -47,6 +49,10 @@ class Job:
         if os.getpid() == self._process:
             with open(self._output, "a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
+
+    def adopt(self) -> None:
+        """Lets this process write: a forked child that runs what its parent does not."""
+        self._process = os.getpid()
 
     def relative(self, filename: str) -> str | None:
         """The name of a file of code relative to the root, with forward slashes; None when it is no file of ours."""

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .alone import CAN_FORK, run_alone
 from .executed import Watch
 from .job import JOB, MESSAGE_LENGTH, Job, said
 from .raised import raised_by
 from .selection import Selection, paths
+from .threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -56,6 +58,7 @@ class Recorder:
     def __init__(self, job: Job) -> None:
         self.job = job
         self._watch = Watch(job) if job.watched else None
+        self._threads = Threads(job)
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_load_initial_conftests(self, early_config: pytest.Config) -> Generator[None, Any, None]:
@@ -122,6 +125,33 @@ class Recorder:
             error = error.__cause__ or error
         return {"test": test, **self._facts(error, lambda _: (test.partition("::")[0], 1))}
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+        """Runs a test in its own process where that is asked, and can be."""
+        if not self.job.alone or self.job.in_worker or not CAN_FORK:
+            return None
+        run_alone(self.job, item)
+        return True
+
+    # Innermost, since pytest itself listens to threads in the same phases, and in some versions keeps all to itself.
+    @pytest.hookimpl(hookwrapper=True, trylast=True)
+    def pytest_runtest_setup(self) -> Generator[None, Any, None]:
+        """Listens to the threads of fixtures."""
+        with self._threads.heard():
+            yield
+
+    @pytest.hookimpl(hookwrapper=True, trylast=True)
+    def pytest_runtest_call(self) -> Generator[None, Any, None]:
+        """Listens to threads."""
+        with self._threads.heard():
+            yield
+
+    @pytest.hookimpl(hookwrapper=True, trylast=True)
+    def pytest_runtest_teardown(self) -> Generator[None, Any, None]:
+        """Listens to threads that are ended now."""
+        with self._threads.heard():
+            yield
+
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
         """Looks at what ended a phase of a test."""
@@ -135,6 +165,7 @@ class Recorder:
             self._watch.end_phase(report.passed)
         if call.excinfo is not None:
             facts = self._facts(call.excinfo.value, functools.partial(_decorator, item))
+            facts["raised"] += self._threads.raised
             setattr(report, _CARRIED, json.dumps(facts))
 
     def _facts(self, error: BaseException, fallback: Fallback) -> Facts:
@@ -142,6 +173,7 @@ class Recorder:
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Tells which test runs, should it be the last."""
+        self._threads.forget()
         if self._watch is not None:
             self._watch.resume()
         if not self.job.in_worker:

@@ -54,6 +54,58 @@ def test_what_the_syntax_tree_takes_for_a_write_is_found(tmp_path: Path, text: s
     assert [writer.attribute for writer in written] == ["name"]
 
 
+@pytest.mark.parametrize("text", [*WRITES, "x.other, x.name = 1, 2", "x.name, x.name = 1, 2", "x.other = x.name = 1"])
+def test_where_the_name_is_written(tmp_path: Path, text: str) -> None:
+    """Every place that the syntax tree takes for a write is among the offsets, with its receiver or none."""
+    source = Source.of("a.py", f"x = y = print\n{text}\n".encode())
+    places = dict(occurrences(tmp_path, a=source.data).writes("a.py", "name"))
+    for writer in Syntax.parse(source).writers(("name",)):
+        start = writer.name.start
+        assert start in places
+        receiver = places[start]
+        if receiver is not None:
+            assert receiver == writer.receiver
+
+
+@pytest.mark.parametrize(
+    ("text", "receivers"),
+    [
+        ("self.name = 1", ["self"]),
+        ("a.b.Ctx.name = 1", ["a.b.Ctx"]),
+        ("größe.name = 1", ["größe"]),
+        ("f().name = 1", [None]),
+        ("a[0].name = 1", [None]),
+        ("(a or b).name = 1", [None]),
+        ("f(a).b.name = 1", [None]),
+        ("x.other, x.name = 1, 2", ["x"]),
+        ("x.name, y.name = 1, 2", ["x", "y"]),
+        ("setattr(x, 'name', 1)", [None]),
+        (f"{'a' * 300}.name = 1", [None]),
+        ("x.names = 1", []),
+        ("x.other = 1", []),
+    ],
+)
+def test_plain_receivers_are_told_without_parsing(tmp_path: Path, text: str, receivers: list[str | None]) -> None:
+    """What stands left of the dot is given where it is a plain dotted name, and never a part of something else."""
+    source = Source.of("a.py", f"\n{text}".encode())
+    found = occurrences(tmp_path, a=source.data).writes("a.py", "name")
+    assert [span and source.slice(span) for _, span in found] == receivers
+
+
+def test_a_patch_that_creates_is_a_write(tmp_path: Path) -> None:
+    """Where a patch may create an attribute, its quoted name is a place."""
+    text = b"patch('pkg.C.name', create=True)\n"
+    assert [at for at, _ in occurrences(tmp_path, a=text).writes("a.py", "name")] == [text.index(b"name")]
+    assert occurrences(tmp_path, a=b"patch('pkg.C.name')\n").writes("a.py", "name") == []
+
+
+def test_lines_that_name_it(tmp_path: Path) -> None:
+    """Every line with the whole name is told, behind a dot or alone, and no line of a longer name."""
+    found = occurrences(tmp_path, a="x.name; y.name\nx.names\n(x\n . name)\nname\nx.éname\n".encode())
+    assert list(found.lines("a.py", "name")) == [1, 4, 5]
+    assert list(found.lines("gone.py", "name")) == []
+
+
 @pytest.mark.parametrize("text", ["x.name == 1", "x.name", "f(x.name)", "name = 1", "{x.name: 1}", "x.name(y=1)"])
 def test_what_only_reads_is_left_out(tmp_path: Path, text: str) -> None:
     """Places that only read the name are no writes, so that their files need not be parsed."""

@@ -131,7 +131,7 @@ class Ground:
     def planner(self, **changes: object) -> Planner:
         """A planner that may change every file."""
         files = Files(self.project)
-        planner = Planner(root=self.root, read=files.syntax, definitions=self.definitions, left_out={})
+        planner = Planner(root=self.root, read=files.around, definitions=self.definitions, left_out={})
         return replace(planner, **changes)  # type: ignore[arg-type]  # test data
 
     def becomes(self, plan: Plan) -> dict[str, bytes]:

@@ -13,6 +13,7 @@ from netra_repair.candidates import Clue, Decision, Ranking
 from netra_repair.causes import Proof, Site
 from netra_repair.definitions import Definitions
 from netra_repair.diagnostics import CauseKind
+from netra_repair.evidence import telling_keywords
 from netra_repair.fitting import fit
 from netra_repair.hints import successors
 from netra_repair.history import Past, Verdict
@@ -122,7 +123,7 @@ def test_living_calls_with_the_same_keywords_break_the_tie(
     names = plausible("create_for_user", found, members)
     assert set(names) >= {"from_request", "from_agent_execution_context", "from_request_supervisor"}
     assert "create_child_context" not in names
-    used = usages(tmp_path, files, names, apart_from=[owner.file])
+    used = usages(tmp_path, files, names, telling_keywords(found), apart_from=[owner.file])
     ranking = rank(owner, "create_for_user", found, members, usages=used)
     assert ranking.decision is Decision.CHOSEN
     assert ranking.candidates[0].name == "from_request"
@@ -179,7 +180,7 @@ def test_what_was_dropped_gets_no_unrelated_survivor(
 def usages_of(root: Path, call: str, name: str) -> Iterable[UsedCall]:
     """Three living calls."""
     (root / "living.py").write_text(f"{call}\n" * 3, "utf-8")
-    return usages(root, ["living.py"], [name])[name].calls
+    return usages(root, ["living.py"], [name], [frozenset({"order_id", "customer"})])[name].calls
 
 
 def test_an_unused_synonym_is_chosen_and_a_used_one_is_not(owned: tuple[Owner, Mapping[str, Member], Path]) -> None:
@@ -307,13 +308,18 @@ def test_a_second_candidate_needs_the_sites_own_keywords_in_living_calls(tmp_pat
     past = Past(Verdict.RENAMED, "in 0123", renamed_to="from_request")
     ranking = rank(owner, "made", found, definitions.members(owner), past=past)
     (tmp_path / "living.py").write_text("C.from_session(session_id=1, cookie=2)\n" * 2, "utf-8")
-    living = usages(tmp_path, ["living.py"], ["from_session"])
+    living = usages(tmp_path, ["living.py"], ["from_session"], telling_keywords([found[-1]]))
     other = alternative(found[-1], ranking, living)
     assert other is not None
     assert other.name == "from_session"
     assert alternative(found[-1], ranking, {}) is None
     (tmp_path / "living.py").write_text("C.from_session(session_id=1, cookie=2)\n", "utf-8")
-    assert alternative(found[-1], ranking, usages(tmp_path, ["living.py"], ["from_session"])) is None
+    assert (
+        alternative(
+            found[-1], ranking, usages(tmp_path, ["living.py"], ["from_session"], telling_keywords([found[-1]]))
+        )
+        is None
+    )
 
 
 def test_the_order_of_the_members_does_not_matter(owned: tuple[Owner, Mapping[str, Member], Path]) -> None:

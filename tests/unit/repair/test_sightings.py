@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,9 @@ class Told:
         self.asked.append(text)
         known = text.strip() == "Ctx"
         return Receiver(((self.owner, Access.CLASS),), "") if known else Receiver((), "the type is Any")
+
+    def ask_ahead(self, source: Source, spans: Iterable[Span]) -> None:
+        """Knows at once."""
 
     def callee(self, source: Source, span: Span) -> Member | None:
         """Tells what a call calls: nobody knows."""
@@ -145,9 +149,9 @@ def test_a_place_gets_what_stands_around_it(ground: Ground) -> None:
     assert plain is not None
     assert guarded is not None
     assert plain.reference.call is None
-    placed = ground.sighter.placed(site(plain))
+    placed = ground.sighter.placed("pkg/use.py", [site(plain)])[0]
     assert (placed.reference.call is not None, placed.refusal) == (True, None)
-    refusal = ground.sighter.placed(site(guarded)).refusal
+    refusal = ground.sighter.placed("pkg/use.py", [site(guarded)])[0].refusal
     assert refusal is not None
     assert refusal.reason is Reason.GUARDED
 
@@ -166,7 +170,7 @@ def test_a_place_that_cannot_be_shown_is_refused(ground: Ground, data: bytes, re
     seen = ground.seen(2, 5, 13)
     assert seen is not None
     write_files(ground.root, {"pkg/use.py": data})
-    refusal = ground.sighter.placed(site(seen)).refusal
+    refusal = ground.sighter.placed("pkg/use.py", [site(seen)])[0].refusal
     assert refusal is not None
     assert refusal.reason is reason
 

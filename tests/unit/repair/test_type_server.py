@@ -247,6 +247,32 @@ class TestPlaces:
             assert isinstance(server.type_of(missing, Span(0, 1)), UnknownType)
 
 
+class TestAhead:
+    def test_what_was_asked_ahead_is_answered_the_same(self, asked: tuple[TypeServer, Path]) -> None:
+        """Questions that were sent ahead, also twice, get the answers that they get alone, in any order."""
+        server, root = asked
+        source = Source.read(root, "pkg/kinds.py")
+        wanted = {expression: told for expression, told in TYPES.items() if expression not in ("w", "v")}
+        spans = {}
+        for expression in wanted:
+            start = source.offset_of_index(source.text.index(f"\n    {expression}\n") + 5)
+            spans[expression] = Span(start, start + len(expression.encode()))
+        server.ask_ahead(source, spans.values())
+        server.ask_ahead(source, spans.values())
+        found = {expression: told(server.type_of(source, spans[expression]), root) for expression in reversed(spans)}
+        assert found == wanted
+
+    def test_a_change_makes_what_was_asked_ahead_stale(self, tmp_path: Path) -> None:
+        """What was asked before a file was written is asked again afterwards."""
+        found = project(tmp_path, {"ctx.py": "class A: ...\nclass B: ...\nC = A\n", "use.py": "import ctx\nctx.C\n"})
+        source = Source.read(found.root, "use.py")
+        with TypeServer(found) as server:
+            server.ask_ahead(source, [Span(11, 16)])
+            project(found.root, {"ctx.py": "class A: ...\nclass B: ...\nC = B\n"})
+            server.changed(["ctx.py"])
+            assert told(server.type_of(source, Span(11, 16)), found.root) == "ctx.py:2 B"
+
+
 class TestChanges:
     def test_of_files_are_seen(self, tmp_path: Path) -> None:
         """After a file was edited, added or removed, the next answer is about what lies on disk then."""
@@ -405,6 +431,28 @@ for message in serve():
 """
         with fake(code) as server:
             assert self.ask(server) == type_server.NOTHING
+
+    def test_one_that_answers_in_another_order(self, fake: Callable[[str], TypeServer]) -> None:
+        """Each question gets its own answer, whichever comes first."""
+        code = """
+waiting = []
+while True:
+    message = read()
+    if "Computed" in message.get("method", ""):
+        waiting.append(message)
+        if len(waiting) == 3:
+            for each in reversed(waiting):
+                line = each["params"]["arg"]["range"]["start"]["line"]
+                write(id=each["id"], result={"kind": 0, "name": f"line {line}"})
+    elif "id" in message:
+        write(id=message["id"], result=results.get(message["method"]))
+"""
+        source = Source.of("a.py", b"A\nB\nC\n")
+        spans = [Span(0, 1), Span(2, 3), Span(4, 5)]
+        with fake(code) as server:
+            server.ask_ahead(source, spans)
+            found = [server.type_of(source, spans[number]) for number in (1, 0, 2)]
+        assert found == [UnknownType(f"its type is line {number}") for number in (1, 0, 2)]
 
     def test_one_of_another_protocol(self, fake: Callable[[str], TypeServer]) -> None:
         """A protocol version that is not understood is refused, with both versions."""
