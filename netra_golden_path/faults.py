@@ -49,7 +49,7 @@ async def killing(deployment: Deployment, every_s: float, seed: int) -> AsyncIte
         How many times it was killed so far.
 
     Raises:
-        DeploymentFailed: when it does not start again; the block is cancelled.
+        DeploymentFailed: when it does not start again, or ended by itself; the block is cancelled.
     """
     random, kills, is_over = Random(f"{seed}/kills"), Kills(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -60,6 +60,8 @@ async def killing(deployment: Deployment, every_s: float, seed: int) -> AsyncIte
                 async with asyncio.timeout(every_s * random.uniform(0.5, 1.5)):
                     await is_over.wait()
                     return
+            if (failure := await deployment.failure()) is not None:
+                raise failure
             await deployment.kill()
             kills.count += 1
             began = loop.time()

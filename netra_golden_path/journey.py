@@ -217,7 +217,7 @@ async def travel(client: Client, plan: Plan, *, limit_s: float = LIMIT_S, clock:
     limit = asyncio.timeout(limit_s)
     try:
         async with limit:
-            await client.renew()
+            await _until_done(plan, progress, client.renew)
             progress.started_at = clock()
             await _go(client, plan, progress, clock)
     except Exception as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -51,11 +50,20 @@ async def test_the_server_is_killed_again_and_again_and_serves_at_the_end() -> N
     assert kills.longest_start_s > 0
 
 
-async def test_a_server_that_does_not_start_again_ends_the_proof(tmp_path: Path) -> None:
+async def test_a_server_that_does_not_start_again_ends_the_proof() -> None:
     """Its last words are told, and what went on is cancelled."""
     async with started({}, server(most=1)) as deployment:
         with pytest.raises(DeploymentFailed, match="the disk is gone"):
             async with asyncio.timeout(30), killing(deployment, 0.05, seed=1):
+                await asyncio.Event().wait()
+
+
+async def test_a_server_that_ends_by_itself_is_not_taken_for_killed() -> None:
+    """A crash of the server's own ends the proof with its last words."""
+    crash = "import sys\nprint('Netra is serving on http://127.0.0.1:4711', flush=True)\nsys.exit('a fault of its own')"
+    async with started({}, (sys.executable, "-c", crash)) as deployment:
+        with pytest.raises(DeploymentFailed, match="a fault of its own"):
+            async with asyncio.timeout(30), killing(deployment, 1, seed=1):
                 await asyncio.Event().wait()
 
 
