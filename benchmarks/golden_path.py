@@ -89,6 +89,7 @@ class Netra:
 
     Args:
         database: what it keeps its rows in.
+        padding: what each message carries besides.
     """
 
     command = SERVE
@@ -100,8 +101,9 @@ class Netra:
         "NETRA_LOG_LEVEL": "WARNING",
     }
 
-    def __init__(self, database: str = "SQLite") -> None:
+    def __init__(self, database: str = "SQLite", padding: str = "") -> None:
         self.name = f"netra on {database}"
+        self._padding = padding
         self._is_on_postgresql = database == "PostgreSQL"
         self._accounts: list[tuple[str, str]] = []
 
@@ -149,7 +151,7 @@ class Netra:
 
     async def travel(self, user: User, result: Measurement) -> bool:
         """One journey; says whether everything in it was right."""
-        text = f"{user.secret} {os.urandom(4).hex()}"
+        text = f"{user.secret} {os.urandom(4).hex()} {self._padding}".strip()
         message = {"type": "user_message", "text": text}
         if user.thread_id is not None:
             message["thread_id"] = user.thread_id

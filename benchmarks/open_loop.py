@@ -57,14 +57,14 @@ class Worker:
         self.window = window
         self.threads = [str(uuid4()) for _ in range(THREADS_PER_WORKER)]
 
-    async def send(self, number: int, due: float, padding: str = "") -> None:
+    async def send(self, number: int, due: float, padding: str) -> None:
         """Send a message that was due at a moment."""
         message_id = os.urandom(8).hex()
         self.due[message_id] = due
         self.idle.clear()
         message = {
             "type": "user_message",
-            "text": f"{message_id} {padding}",
+            "text": f"{message_id} {padding}".strip(),
             "client_message_id": message_id,
             "thread_id": self.threads[number % len(self.threads)],
         }
@@ -98,11 +98,22 @@ class Worker:
 
 @dataclass
 class OpenLoop:
-    """Workers on a running server, and how fast it can be."""
+    """Workers on a running server, and how fast it can be.
+
+    Attributes:
+        padding: what each message carries besides its id.
+        capacity: journeys a second, as measured last.
+    """
 
     running: Running
     workers: Sequence[Worker]
-    capacity: float
+    padding: str
+    capacity: float = 0.0
+
+    async def measure_capacity(self, seconds: float) -> None:
+        """Measure how many journeys a second the server does at most now, in a closed loop of the same users."""
+        async with self.running.connected(WORKERS) as users:
+            self.capacity = (await measure(self.running, users, seconds)).done / seconds
 
     async def settle(self) -> None:
         """Wait until everything has its final event."""
@@ -111,43 +122,44 @@ class OpenLoop:
                 if worker.due or worker.runs:
                     await worker.idle.wait()
 
-    async def drive(self, window: Window, seconds: float, seed: int, padding: str = "") -> None:
+    async def drive(self, window: Window, seconds: float, seed: int) -> None:
         """Send at half the capacity for some seconds, at moments drawn from a seed, and wait for the answers."""
         random, rate = Random(seed), self.capacity / 2
         due = time.perf_counter()
         until = due + seconds
         while (due := due + random.expovariate(rate)) < until:
             await asyncio.sleep(max(due - time.perf_counter(), 0))
-            await self.workers[window.sent % len(self.workers)].send(window.sent // len(self.workers), due, padding)
+            worker = self.workers[window.sent % len(self.workers)]
+            await worker.send(window.sent // len(self.workers), due, self.padding)
             window.sent += 1
         await self.settle()
         window.rss_bytes = self.running.process.memory_info().rss
 
 
 @asynccontextmanager
-async def open_loop(limits: dict[str, str], extra_users: int, capacity_seconds: float) -> AsyncIterator[OpenLoop]:
-    """Start a server, measure how many journeys a second it does at most, and connect the workers.
+async def open_loop(limits: dict[str, str], extra_users: int = 0, padding: str = "") -> AsyncIterator[OpenLoop]:
+    """Start a server and connect the workers.
 
     Args:
         limits: settings besides those of the golden path's benchmark.
         extra_users: accounts beside the workers', numbered after them.
-        capacity_seconds: how long to measure.
+        padding: what each message carries besides its id.
     """
-    async with run(_Limited(limits), WORKERS + extra_users) as running:
-        async with running.connected(WORKERS) as users:
-            await measure(running, users, 2.0)
-            capacity = (await measure(running, users, capacity_seconds)).done / capacity_seconds
-        async with running.connected(WORKERS) as users, asyncio.TaskGroup() as group:
-            workers = [Worker(user) for user in users]
-            listeners = [group.create_task(worker.listen()) for worker in workers]
-            yield OpenLoop(running, workers, capacity)
-            for listener in listeners:
-                listener.cancel()
+    async with (
+        run(_Limited(limits, padding), WORKERS + extra_users) as running,
+        running.connected(WORKERS) as users,
+        asyncio.TaskGroup() as group,
+    ):
+        workers = [Worker(user) for user in users]
+        listeners = [group.create_task(worker.listen()) for worker in workers]
+        yield OpenLoop(running, workers, padding)
+        for listener in listeners:
+            listener.cancel()
 
 
 class _Limited(Netra):
     """Netra with a few settings of its own."""
 
-    def __init__(self, limits: dict[str, str]) -> None:
-        super().__init__()
+    def __init__(self, limits: dict[str, str], padding: str) -> None:
+        super().__init__(padding=padding)
         self._limits = {**Netra._limits, **limits}  # type: ignore[misc]  # of this one only
