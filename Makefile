@@ -38,7 +38,9 @@ check: $(READY) ## lint, format, types, calls that mean nothing, lock
 
 bench: $(READY) ## the benchmarks
 	@$(BIN)/python benchmarks/context.py
-	@$(BIN)/python benchmarks/golden_path.py
+	@$(BIN)/python -m benchmarks.golden_path
+	@$(BIN)/python -m benchmarks.fairness
+	@$(BIN)/python -m benchmarks.slow_readers
 
 drift: $(READY) ## the repair tool against injected drift in real packages, and against its peers
 	@$(BIN)/python -m benchmarks.repair prepare
@@ -47,9 +49,15 @@ drift: $(READY) ## the repair tool against injected drift in real packages, and 
 	@$(BIN)/python -m benchmarks.repair.peers
 	@$(BIN)/python -m benchmarks.repair.speed
 
-soak: $(READY) ## the long golden paths
+soak: $(READY) ## the long golden paths, with dropped connections and a killed server too
 	@$(BIN)/netra golden-path --users 1000
 	@$(BIN)/netra golden-path --users 200 --journeys 5
+	@$(BIN)/python -m tests.support.postgres $(BIN)/netra golden-path --users 200 --journeys 5 --database-url {url}
+	@$(BIN)/netra golden-path --users 500 --drops 5
+	@$(BIN)/python -m tests.support.postgres $(BIN)/netra golden-path --users 500 --drops 5 --database-url {url}
+	@$(BIN)/netra golden-path --users 200 --journeys 20 --kill-every 5
+	@$(BIN)/python -m tests.support.postgres \
+	  $(BIN)/netra golden-path --users 200 --journeys 20 --kill-every 5 --database-url {url}
 
 lock: ## requirements/dev.lock from pyproject.toml; LOCK_ARGS=--upgrade raises the pins
 	@echo "resolving requirements/dev.lock"

@@ -1,9 +1,11 @@
 """How many golden paths a server does on one core, beside a bare WebSocket loop in the same run.
 
-The server is pinned to the first core, the load to the second. Each of N users keeps one connection and sends the next
-message when the last has its final event: a closed loop without think time. Netra does its whole work: authenticated
-users, every event stored before it is delivered, a trivial agent that thinks, calls one tool and answers. The reference
-sends five small events and does nothing else. Rounds alternate between the two, so that both see the same machine.
+The server is pinned to the first core, the load to the second. Netra is measured on SQLite and on PostgreSQL, which is
+a server of its own with fsync on: it has to share the first core, and its CPU is not in the server's. Each of N users
+keeps one connection and sends the next message when the last has its final event: a closed loop without think time.
+Netra does its whole work: authenticated users, every event stored before it is delivered, a trivial agent that thinks,
+calls one tool and answers. The reference sends five small events and does nothing else. Rounds alternate between all of
+them, so that they see the same machine.
 
     python -m benchmarks.golden_path [--users 1 50 200 1000] [--seconds 5] [--rounds 3] [--json FILE]
 """
@@ -17,8 +19,8 @@ import os
 import resource
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -33,6 +35,7 @@ from rich.table import Table
 
 from netra_golden_path.deployment import SERVE, started
 from netra_golden_path.report import Latency
+from tests.support.postgres import postgres
 
 SERVER_CORE, LOAD_CORE = 0, 1
 FIVE_EVENTS = ("agent_started", "agent_thinking", "tool_executing", "tool_completed", "agent_completed")
@@ -82,11 +85,15 @@ class User:
 
 
 class Netra:
-    """Netra under measurement: what a user sends, and how the answers are checked."""
+    """Netra under measurement: what a user sends, and how the answers are checked.
 
-    name = "netra"
+    Args:
+        database: what it keeps its rows in.
+        padding: what each message carries besides.
+    """
+
     command = SERVE
-    limits: ClassVar = {
+    _limits: ClassVar = {
         "NETRA_AGENTS": json.dumps({"trivial": "benchmarks.trivial_agent:TrivialAgent"}),
         "NETRA_DEFAULT_AGENT": "trivial",
         "NETRA_MESSAGES_PER_MINUTE": "1000000",
@@ -94,8 +101,25 @@ class Netra:
         "NETRA_LOG_LEVEL": "WARNING",
     }
 
-    def __init__(self) -> None:
+    def __init__(self, database: str = "SQLite", padding: str = "") -> None:
+        self.name = f"netra on {database}"
+        self._padding = padding
+        self._is_on_postgresql = database == "PostgreSQL"
         self._accounts: list[tuple[str, str]] = []
+
+    @contextmanager
+    def prepared(self) -> Iterator[dict[str, str]]:
+        """The settings of its server; a PostgreSQL server of its own runs for the block when it is to have one."""
+        if not self._is_on_postgresql:
+            yield self._limits
+            return
+        with postgres({}) as server:
+            for process in (
+                server.process.pid,
+                *(child.pid for child in psutil.Process(server.process.pid).children()),
+            ):
+                pin(process)  # and with them every backend that they start
+            yield {**self._limits, "NETRA_DATABASE_URL": server.url(server.create())}
 
     async def prepare(self, session: aiohttp.ClientSession, url: str, count: int) -> None:
         """Register and sign in so many users."""
@@ -114,6 +138,10 @@ class Netra:
 
         self._accounts = list(await asyncio.gather(*(one(number) for number in range(count))))
 
+    def token(self, number: int) -> str:
+        """The access token of one prepared user."""
+        return self._accounts[number][1]
+
     async def connect(self, session: aiohttp.ClientSession, url: str, number: int) -> User:
         """Open the socket of one user."""
         user_id, token = self._accounts[number]
@@ -123,7 +151,7 @@ class Netra:
 
     async def travel(self, user: User, result: Measurement) -> bool:
         """One journey; says whether everything in it was right."""
-        text = f"{user.secret} {os.urandom(4).hex()}"
+        text = f"{user.secret} {os.urandom(4).hex()} {self._padding}".strip()
         message = {"type": "user_message", "text": text}
         if user.thread_id is not None:
             message["thread_id"] = user.thread_id
@@ -165,7 +193,11 @@ class Bare:
 
     name = "bare loop"
     command = BARE
-    limits: ClassVar[dict[str, str]] = {}
+
+    @contextmanager
+    def prepared(self) -> Iterator[dict[str, str]]:
+        """It has no settings."""
+        yield {}
 
     async def prepare(self, session: aiohttp.ClientSession, url: str, count: int) -> None:
         """There is nothing to prepare."""
@@ -240,19 +272,18 @@ def pin(pid: int) -> None:
 @asynccontextmanager
 async def run(candidate: Candidate, count: int) -> AsyncIterator[Running]:
     """Start a candidate's server on its core and prepare its users."""
-    environment = {**candidate.limits, "PYTHONPATH": ROOT}
-    async with (
-        started(environment, candidate.command) as deployment,
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
-    ):
+    async with AsyncExitStack() as stack:
+        settings = stack.enter_context(candidate.prepared())
+        deployment = await stack.enter_async_context(started({**settings, "PYTHONPATH": ROOT}, candidate.command))
+        session = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
         pin(deployment.pid)
         await candidate.prepare(session, deployment.url, count)
         yield Running(candidate, psutil.Process(deployment.pid), session, deployment.url)
 
 
 async def compare(counts: Sequence[int], seconds: float, rounds: int) -> list[dict[str, Any]]:
-    """Measure both candidates in turn with each number of users."""
-    candidates: tuple[Candidate, ...] = (Netra(), Bare())
+    """Measure all candidates in turn with each number of users."""
+    candidates: tuple[Candidate, ...] = (Netra(), Netra("PostgreSQL"), Bare())
     rows = []
     async with AsyncExitStack() as stack:
         servers = [await stack.enter_async_context(run(candidate, max(counts))) for candidate in candidates]

@@ -8,9 +8,9 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 
@@ -18,12 +18,19 @@ from rich.console import Console
 
 from netra_golden_path.client import Target
 from netra_golden_path.deployment import Deployment, DeploymentFailed, admitting, started
+from netra_golden_path.faults import UNTRIED_ATTEMPTS, Kills, killing
+from netra_golden_path.invariants import ServiceLevels
+from netra_golden_path.journey import LIMIT_S
 from netra_golden_path.progress import Status, shown
 from netra_golden_path.prover import Options, PreparationFailed, draw_seed, prove
 from netra_golden_path.report import Report
 
 FILES_PER_USER = 2
 SPARE_FILES = 128
+SHORTEST_LIFE_S = 1.0
+"""Of a server that is killed, in the mean."""
+KILLED_LIMIT_S = 2 * LIMIT_S
+"""How long a journey may take while its server is killed again and again."""
 
 
 class ExitCode(IntEnum):
@@ -44,6 +51,9 @@ class Arguments:
     ramp_s: float | None
     seed: int
     json: Path | None
+    database_url: str | None
+    drops: int
+    kill_every_s: float | None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,25 +95,50 @@ async def _proven(arguments: Arguments, messages: Console) -> Report:
         target = arguments.target
         if target is None:
             status.enter("starting the server", 0)
-            limits = admitting(arguments.users, arguments.journeys)
-            deployment = await stack.enter_async_context(started(limits))
+            deployment = await stack.enter_async_context(started(_settings(arguments)))
             target = Target.of(deployment.url)
+        limit_s = LIMIT_S if arguments.kill_every_s is None else KILLED_LIMIT_S
         options = Options(
             target=target,
             users=arguments.users,
             journeys=arguments.journeys,
             ramp_s=arguments.ramp_s,
             seed=arguments.seed,
+            levels=ServiceLevels() if arguments.kill_every_s is None else ServiceLevels.none(limit_s),
+            limit_s=limit_s,
+            drops=arguments.drops,
+            outlives_server=arguments.kill_every_s is not None,
         )
+        kills = Kills()
+
+        @asynccontextmanager
+        async def disturbance() -> AsyncIterator[None]:
+            nonlocal kills
+            if deployment is None or arguments.kill_every_s is None:
+                yield
+                return
+            async with killing(deployment, arguments.kill_every_s, arguments.seed) as kills:
+                yield
+
         try:
-            report = await prove(options, status)
+            report = await prove(options, status, disturbance=disturbance)
         except PreparationFailed as failed:
             if deployment is not None and (failure := await deployment.failure()) is not None:
                 raise failure from failed
             raise
         if deployment is not None and (failure := await deployment.failure()) is not None:
             _say(messages, str(failure))
-        return report
+        return replace(report, kills=kills.count, longest_start_s=kills.longest_start_s)
+
+
+def _settings(arguments: Arguments) -> dict[str, str]:
+    """Of the server of one's own, as its environment."""
+    settings = admitting(arguments.users, arguments.journeys, arguments.drops)
+    if arguments.database_url is not None:
+        settings["NETRA_DATABASE_URL"] = arguments.database_url
+    if arguments.kill_every_s is not None:
+        settings |= UNTRIED_ATTEMPTS
+    return settings
 
 
 def _parsed(argv: Sequence[str] | None) -> Arguments:
@@ -115,14 +150,40 @@ def _parsed(argv: Sequence[str] | None) -> Arguments:
         allow_abbrev=False,
     )
     parser.add_argument("--url", type=_target, help="the deployment; a server of its own is started when not given")
+    parser.add_argument(
+        "--database-url",
+        metavar="URL",
+        help="the database of the server of its own, such as postgresql://USER@HOST/NAME; the users stay in it "
+        "(a temporary SQLite file)",
+    )
     parser.add_argument("--users", type=_count, default=50, metavar="N", help="users at once (%(default)s)")
     parser.add_argument("--journeys", type=_count, default=1, metavar="K", help="journeys per user (%(default)s)")
     parser.add_argument("--ramp", type=_seconds, metavar="S", help="seconds over which users start (N / 50)")
     parser.add_argument(
         "--seed", type=_whole, default=draw_seed(), metavar="X", help="number the usage records are made from (drawn)"
     )
+    parser.add_argument(
+        "--drops",
+        type=_whole_from_0,
+        default=0,
+        metavar="D",
+        help="drop each journey's connection so many times, at places drawn from the seed; users come back and resume",
+    )
+    parser.add_argument(
+        "--kill-every",
+        type=_seconds,
+        metavar="S",
+        help="kill the server of its own by SIGKILL every S seconds in the mean and start it again; users come back, "
+        "and the service levels are not checked",
+    )
     parser.add_argument("--json", type=_file, metavar="F", help="file to write the report to, as JSON")
     parsed = parser.parse_args(argv)
+    if parsed.url is not None and parsed.database_url is not None:
+        parser.error("--database-url is of the server that is started when there is no --url; give one of the two")
+    if parsed.url is not None and parsed.kill_every is not None:
+        parser.error("--kill-every is for the server that is started when there is no --url; give one of the two")
+    if parsed.kill_every is not None and parsed.kill_every < SHORTEST_LIFE_S:
+        parser.error(f"--kill-every: expected at least {SHORTEST_LIFE_S:g} s, got {parsed.kill_every:g}")
     return Arguments(
         target=parsed.url,
         users=parsed.users,
@@ -130,6 +191,9 @@ def _parsed(argv: Sequence[str] | None) -> Arguments:
         ramp_s=parsed.ramp,
         seed=parsed.seed,
         json=parsed.json,
+        database_url=parsed.database_url,
+        drops=parsed.drops,
+        kill_every_s=parsed.kill_every,
     )
 
 
@@ -151,6 +215,13 @@ def _count(text: str) -> int:
     number = _whole(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected at least 1, got {number}")
+    return number
+
+
+def _whole_from_0(text: str) -> int:
+    number = _whole(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"expected 0 or more, got {number}")
     return number
 
 

@@ -174,6 +174,11 @@ class Socket:
             pass
         return received
 
+    def drop(self) -> None:
+        """Cuts the connection as a lost network does: without a word, and what was on its way is lost."""
+        if isinstance(self._websocket, _WebSocket):
+            self._websocket.abort()
+
     async def close(self) -> None:
         """Closes the connection, waiting a moment for the other side to agree."""
         await self._websocket.close()
@@ -322,6 +327,13 @@ class _WebSocket(aiohttp.ClientWebSocketResponse[Literal[True]]):
     ) -> None:
         super().__init__(reader, writer, protocol, response, *args, **kwargs)
         self.headers = _joined(response.raw_headers)
+        self._upgraded = response
+
+    def abort(self) -> None:
+        """Ends the transport at once."""
+        connection = self._upgraded.connection
+        if connection is not None and connection.transport is not None:
+            connection.transport.abort()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import cast
+from urllib.parse import urlsplit
 
 START_LIMIT_S = 60.0
 STOP_LIMIT_S = 20.0
@@ -37,30 +38,93 @@ class DeploymentFailed(Exception):
 
 
 class Deployment:
-    """A running server.
+    """A server that is started, may be killed, and is started again over the same data at the same address.
+
+    Args:
+        command: what to run; the data folder is appended.
+        folder: what it may write to.
+        limits: the server's settings, as environment.
 
     Attributes:
-        url: where it serves.
-        pid: its process.
+        url: where it serves; empty before the first start.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, url: str, log: Path) -> None:
-        self.url = url
-        self.pid = process.pid
-        self._process = process
-        self._log = log
+    def __init__(self, command: Sequence[str], folder: str, limits: Mapping[str, str]) -> None:
+        self.url = ""
+        self._command = (*command, str(Path(folder, "data")))
+        self._folder = folder
+        self._environment = _environment(limits)
+        self._log = Path(folder, LOG)
+        self._process: asyncio.subprocess.Process | None = None
+        self._drain: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._running.pid
+
+    async def start(self) -> None:
+        """Starts it and waits until it serves.
+
+        Raises:
+            DeploymentFailed: when it does not start.
+        """
+        at = ("--port", str(urlsplit(self.url).port)) if self.url else ()
+        with await asyncio.to_thread(self._log.open, "ab") as stderr:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                *at,
+                cwd=self._folder,
+                env=self._environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=stderr,
+                start_new_session=True,  # Ctrl-C is for the prover, which then ends the server
+            )
+        stdout = cast(asyncio.StreamReader, self._process.stdout)
+        self.url = await _ready(self._process, stdout, self._log)
+        self._drain = asyncio.create_task(_drain(stdout))
+
+    async def kill(self) -> None:
+        """Kills it without a warning, as a lost machine ends."""
+        if self._running.returncode is None:
+            self._running.kill()
+        await self._gone()
+
+    async def end(self) -> None:
+        """Ends it: asks, and insists after a while."""
+        if self._process is not None:
+            await _end(self._process)
+            await self._gone()
 
     async def failure(self) -> DeploymentFailed | None:
         """Tells why the server is no longer there, with its last words; None while it runs."""
-        code = self._process.returncode
+        code = self._running.returncode
         return None if code is None else await _failed(f"the server ended with {code}", self._log)
 
+    @property
+    def _running(self) -> asyncio.subprocess.Process:
+        if self._process is None:
+            raise RuntimeError("the deployment was not started")
+        return self._process
 
-def admitting(users: int, journeys: int) -> dict[str, str]:
-    """The limits that let so many users make so many journeys each, as the server's environment."""
+    async def _gone(self) -> None:
+        await self._running.wait()
+        await (_drain(cast(asyncio.StreamReader, self._running.stdout)) if self._drain is None else self._drain)
+        self._drain = None
+
+
+def admitting(users: int, journeys: int, drops: int = 0) -> dict[str, str]:
+    """The limits that let so many users make so many journeys each, as the server's environment.
+
+    Args:
+        users: at once.
+        journeys: of each.
+        drops: connections that each loses in a journey, of which the server may learn a little later.
+    """
     return {
-        "NETRA_MAX_CONNECTIONS": str(users * 2 + 64),
-        "NETRA_MAX_CONNECTIONS_PER_USER": "8",
+        "NETRA_MAX_CONNECTIONS": str(users * (2 + drops) + 64),
+        "NETRA_MAX_CONNECTIONS_PER_USER": str(8 + drops),
         "NETRA_MESSAGES_PER_MINUTE": str(max(600, users * journeys * 2)),
     }
 
@@ -78,27 +142,12 @@ async def started(limits: Mapping[str, str], command: Sequence[str] = SERVE) -> 
     """
     folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="netra-golden-path-")
     try:
-        log = Path(folder, LOG)
-        with await asyncio.to_thread(log.open, "wb") as stderr:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                str(Path(folder, "data")),
-                cwd=folder,
-                env=_environment(limits),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=stderr,
-                start_new_session=True,  # Ctrl-C is for the prover, which then ends the server
-            )
-        stdout = cast(asyncio.StreamReader, process.stdout)
-        drain: asyncio.Task[None] | None = None
+        deployment = Deployment(command, folder, limits)
         try:
-            url = await _ready(process, stdout, log)
-            drain = asyncio.create_task(_drain(stdout))
-            yield Deployment(process, url, log)
+            await deployment.start()
+            yield deployment
         finally:
-            await _end(process)
-            await (_drain(stdout) if drain is None else drain)
+            await deployment.end()
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 

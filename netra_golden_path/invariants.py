@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
-from itertools import pairwise
-from typing import Any
+from itertools import pairwise, zip_longest
+from typing import Any, Self
 
 import orjson
 
@@ -44,6 +44,7 @@ class Violation(StrEnum):
     ERROR_FRAME = "error_frame"
     UNEXPECTED_FRAME = "unexpected_frame"
     READ_BACK = "read_back"
+    REPLAY = "replay"
     SLOW_CONNECT = "slow_connect"
     SLOW_FIRST_EVENT = "slow_first_event"
     SLOW_JOURNEY = "slow_journey"
@@ -59,6 +60,11 @@ class ServiceLevels:
     first_event_s: float = 5.0
     journey_s: float = 60.0
     silence_s: float = 30.0
+
+    @classmethod
+    def none(cls, limit_s: float) -> Self:
+        """Levels that promise nothing within a journey of at most `limit_s`."""
+        return cls(connect_s=limit_s, first_event_s=limit_s, journey_s=limit_s, silence_s=limit_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +182,8 @@ Found = Iterator[tuple[Violation, str]]
 def no_leak(evidence: _Evidence) -> Found:
     """No secret of another user in anything received: frames, HTTP bodies, headers."""
     history = evidence.history
-    yield from leaks(history.received, history.exchanges, evidence.vault, evidence.expected.user)
+    received = (*history.received, *(history.replayed or ()))
+    yield from leaks(received, history.exchanges, evidence.vault, evidence.expected.user)
 
 
 def all_five_events(evidence: _Evidence) -> Found:
@@ -188,16 +195,27 @@ def all_five_events(evidence: _Evidence) -> Found:
 
 
 def handshake(evidence: _Evidence) -> Found:
-    """`auth_success` when the token came in a frame, then `connection_ready`, nothing else, for this user."""
+    """`auth_success` when the token came in a frame, then `connection_ready`, nothing else, for this user; also when
+    the user came back."""
+    history = evidence.history
+    for number, connection in enumerate(history.connections(), 1):
+        may_be_cut_off = number < len(history.begins) or history.failure is not None
+        yield from _handshake([received.frame for received in connection], evidence, may_be_cut_off)
+
+
+def _handshake(frames: list[Mapping[str, Any]], evidence: _Evidence, may_be_cut_off: bool) -> Found:
     wanted = ["connection_ready"] if evidence.history.plan.header_form else ["auth_success", "connection_ready"]
-    frames = [received.frame for received in evidence.history.received]
     got = [frame.get("type") for frame in frames[: len(wanted)]]
+    if may_be_cut_off:
+        wanted = wanted[: len(got)]
     if got != wanted:
         yield Violation.HANDSHAKE, f"expected {wanted}, got {got}"
         return
     for frame in frames[: len(wanted)]:
         if frame.get("user_id") != evidence.expected.user_id:
             yield Violation.WRONG_ID, f"{frame.get('type')} is for user_id {frame.get('user_id')!r}"
+    if "connection_ready" not in wanted:
+        return
     ready = frames[len(wanted) - 1]
     if ready.get("protocol") != PROTOCOL or not _is_id(ready.get("connection_id")):
         yield Violation.HANDSHAKE, f"expected {PROTOCOL} and a connection_id, got {dict(ready)}"
@@ -361,7 +379,9 @@ def one_final_event(evidence: _Evidence) -> Found:
         if got != right:
             yield Violation.FINAL_EVENT, f"expected {right}, got {got}"
     place = next(place for place, frame in enumerate(frames) if is_final(frame))
-    after = [_named(frame) for frame in frames[place + 1 :] if frame.get("type") != "pong"]
+    begun_later = any(begin > place for begin in evidence.history.begins)
+    allowed = ("pong", "auth_success", "connection_ready") if begun_later else ("pong",)
+    after = [_named(frame) for frame in frames[place + 1 :] if frame.get("type") not in allowed]
     if after:
         yield Violation.FINAL_EVENT, f"after the final event came {after}"
 
@@ -449,6 +469,20 @@ def read_back_equal(evidence: _Evidence) -> Found:
             yield Violation.READ_BACK, f"{message.role} at {message.seq}: timestamp {read.get('timestamp')!r}"
 
 
+def replayed_equal(evidence: _Evidence) -> Found:
+    """What is replayed at the end is what was received: every entry once, in order, unchanged."""
+    if evidence.history.replayed is None:
+        return
+    replayed = [received.frame for received in evidence.history.replayed]
+    if replayed == evidence.log:
+        return
+    for received, again in zip_longest(evidence.log, replayed):
+        if received != again:
+            first, second = ("nothing" if frame is None else _named(frame) for frame in (received, again))
+            yield Violation.REPLAY, f"received {first}, replayed {second}, of {len(evidence.log)} entries"
+            return
+
+
 def said(history: History) -> tuple[Message, Message]:
     """The two messages that a journey leaves in its thread, as seen on the socket."""
     accepted, final = history.accepted() or {}, history.final() or {}
@@ -497,6 +531,7 @@ _RULES: tuple[Rule, ...] = (
     no_error_frames,
     known_frames,
     read_back_equal,
+    replayed_equal,
     within_service_levels,
 )
 

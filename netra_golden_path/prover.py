@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from uuid import NAMESPACE_URL, uuid5
 
 import aiohttp
@@ -14,6 +15,7 @@ import aiohttp
 from netra_golden_path import scenario
 from netra_golden_path.canary import Vault, plant, redact
 from netra_golden_path.client import Account, Client, Clock, Target, Transport, WireError, open_transport
+from netra_golden_path.faults import draw_drops
 from netra_golden_path.figures import compute
 from netra_golden_path.invariants import Expected, Finding, ServiceLevels, Violation, check, leaks, said
 from netra_golden_path.journey import LIMIT_S, History, Message, Plan, travel
@@ -43,6 +45,8 @@ class Options:
         accounts: existing accounts to use, whose usage records are replaced; registered on the spot when empty.
         levels: how long things may take.
         limit_s: when a journey is given up, in seconds.
+        drops: how many times each journey's connection is dropped, at places drawn from the seed.
+        outlives_server: whether users come back when the server is gone.
     """
 
     target: Target
@@ -53,6 +57,8 @@ class Options:
     accounts: tuple[Account, ...] = ()
     levels: ServiceLevels = field(default_factory=ServiceLevels)
     limit_s: float = LIMIT_S
+    drops: int = 0
+    outlives_server: bool = False
 
     def __post_init__(self) -> None:
         if self.users < 1 or self.journeys < 1:
@@ -81,13 +87,23 @@ class Thread:
     messages: tuple[Message, ...]
 
 
-async def prove(options: Options, status: Status | None = None, clock: Clock = time.monotonic) -> Report:
+Disturbance = Callable[[], AbstractAsyncContextManager[object]]
+"""What goes on while users travel."""
+
+
+async def prove(
+    options: Options,
+    status: Status | None = None,
+    clock: Clock = time.monotonic,
+    disturbance: Disturbance = nullcontext,
+) -> Report:
     """Prepares the users, lets them travel, and judges.
 
     Args:
         options: what to prove.
         status: told how far the proof has come.
         clock: monotonic, in seconds.
+        disturbance: entered when the users are prepared, left when the last has travelled.
 
     Returns:
         What was measured and found. Journeys that failed are in it, too.
@@ -102,8 +118,9 @@ async def prove(options: Options, status: Status | None = None, clock: Clock = t
         proof = _Proof(options, transport, vault, status or Status(), clock)
         began = clock()
         travellers = await proof.prepare()
-        started = clock()
-        await proof.travel(travellers, started, ramp_s)
+        async with disturbance():
+            started = clock()
+            await proof.travel(travellers, started, ramp_s)
         ended = clock()
     return Report(
         target=options.target.base_url,
@@ -159,6 +176,9 @@ def judge(history: History, expected: Expected, vault: Vault, levels: ServiceLev
         connect_s=history.connect_s,
         first_event_s=history.first_event_s,
         journey_s=history.journey_s,
+        drops=history.drops,
+        losses=history.losses,
+        resends=history.resends,
         findings=check(history, expected, vault, levels),
     )
 
@@ -234,7 +254,11 @@ class _Proof:
         await asyncio.sleep(at - self._clock())
         last: Thread | None = None
         for journey in range(1, options.journeys + 1):
-            intent = plan(self.run_id, user, journey, last)
+            intent = replace(
+                plan(self.run_id, user, journey, last),
+                drops=draw_drops(options.seed, user, journey, options.drops),
+                outlives_server=options.outlives_server,
+            )
             history = await travel(traveller.client, intent, limit_s=options.limit_s, clock=self._clock)
             outcome = judge(history, traveller.expected, self._vault, options.levels)
             self.measurements.record(outcome)

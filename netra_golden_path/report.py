@@ -65,11 +65,14 @@ class Latency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What is kept of one journey: how long it took, in seconds, and what was wrong."""
+    """What is kept of one journey: how long it took, in seconds, what was done to it, and what was wrong."""
 
     connect_s: float | None = None
     first_event_s: float | None = None
     journey_s: float | None = None
+    drops: int = 0
+    losses: int = 0
+    resends: int = 0
     findings: tuple[Finding, ...] = ()
 
 
@@ -88,10 +91,21 @@ class FindingGroup:
 
 @dataclass(slots=True, kw_only=True)
 class Measurements:
-    """What a set of journeys showed. Two sets add up to the measurements of both."""
+    """What a set of journeys showed. Two sets add up to the measurements of both.
+
+    Attributes:
+        done: journeys in which nothing was wrong.
+        failed: the others.
+        drops: connections that were dropped on purpose.
+        losses: times that a user found the server gone.
+        resends: messages sent again because their acknowledgement had not come.
+    """
 
     done: int = 0
     failed: int = 0
+    drops: int = 0
+    losses: int = 0
+    resends: int = 0
     connect: Latency = field(default_factory=Latency)
     first_event: Latency = field(default_factory=Latency)
     journey: Latency = field(default_factory=Latency)
@@ -103,6 +117,9 @@ class Measurements:
             self.failed += 1
         else:
             self.done += 1
+        self.drops += outcome.drops
+        self.losses += outcome.losses
+        self.resends += outcome.resends
         for latency, seconds in (
             (self.connect, outcome.connect_s),
             (self.first_event, outcome.first_event_s),
@@ -121,6 +138,9 @@ class Measurements:
         """Adds all that another set showed."""
         self.done += other.done
         self.failed += other.failed
+        self.drops += other.drops
+        self.losses += other.losses
+        self.resends += other.resends
         self.connect.add(other.connect)
         self.first_event.add(other.first_event)
         self.journey.add(other.journey)
@@ -147,6 +167,8 @@ class Report:
         preparation_s: how long the preparation took, in seconds.
         duration_s: from the start of the first journey to the end of the last, in seconds.
         measurements: of all journeys.
+        kills: how many times the server was killed meanwhile.
+        longest_start_s: how long it took at most until it served again, in seconds.
     """
 
     target: str
@@ -158,6 +180,8 @@ class Report:
     preparation_s: float
     duration_s: float
     measurements: Measurements
+    kills: int = 0
+    longest_start_s: float = 0.0
 
     @property
     def planned(self) -> int:
@@ -208,6 +232,13 @@ class Report:
                 "success_rate_percent": self.success_rate,
                 "leaks": self.leaks,
                 "missing_events": self.missing_events,
+                "faults": {
+                    "kills": self.kills,
+                    "longest_start_s": round(self.longest_start_s, 3),
+                    "connections_dropped": measured.drops,
+                    "server_found_gone": measured.losses,
+                    "messages_sent_again": measured.resends,
+                },
                 "journeys_per_second": round(self.journeys_per_second, 2),
                 "latency_ms": {
                     "connect": measured.connect.as_dict(),
@@ -254,6 +285,14 @@ class Report:
             ("seed", f"{self.seed}"),
         ):
             table.add_row(name, value)
+        for name, count in (
+            ("server killed", self.kills),
+            ("server found gone", self.measurements.losses),
+            ("connections dropped", self.measurements.drops),
+            ("messages sent again", self.measurements.resends),
+        ):
+            if count:
+                table.add_row(name, f"{count}")
         return table
 
     def _latencies(self) -> Table:

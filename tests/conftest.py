@@ -9,12 +9,30 @@ from blockbuster import BlockBuster
 from hypothesis import HealthCheck, settings
 from pytest_asyncio import is_async_test
 
+from tests.support.database import PostgresDatabases
+from tests.support.postgres import PostgresServer, postgres
+
 # `--hypothesis-profile=long` is for nights. No deadline: a slow machine is no counterexample.
 settings.register_profile("quick", max_examples=50, deadline=None, print_blob=True)
 settings.register_profile(
     "long", max_examples=5_000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("quick")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for all tests of a process, started by the first that needs it."""
+    with postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_databases(postgres_server: PostgresServer) -> Iterator[PostgresDatabases]:
+    """Databases on that server."""
+    databases = PostgresDatabases(postgres_server)
+    yield databases
+    databases.close()
 
 
 @pytest.fixture(scope="session")

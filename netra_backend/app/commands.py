@@ -1,14 +1,18 @@
-"""The backend's commands: `netra serve`."""
+"""The backend's commands: `netra serve` and `netra db`."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
+import logging
+import os
 import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, Final
@@ -16,13 +20,18 @@ from typing import Any, Final
 import uvicorn
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
+from sqlalchemy import make_url
 from sqlalchemy.exc import DatabaseError
 
 from netra_backend.app.agents.registry import AgentRegistryError
+from netra_backend.app.api.websocket_protocol import WebSocketProtocol
 from netra_backend.app.config import Settings
+from netra_backend.app.db.engine import open_storage
 from netra_backend.app.db.errors import DatabaseOpenError
+from netra_backend.app.db.migrate import upgrade
 from netra_backend.app.main import create_app
 from netra_backend.app.realtime.messages import MAX_FRAME_BYTES
+from netra_backend.app.services import fault_points
 from netra_backend.app.telemetry import configure_logging
 
 ACCEPTS_PER_TURN: Final = 16
@@ -30,6 +39,18 @@ ACCEPTS_PER_TURN: Final = 16
 
 SWITCH_INTERVAL_SECONDS: Final = 0.0005
 """SQLite lets go of the interpreter at each row it writes; it waits so long to get it back from a busy event loop."""
+
+
+CLOSING_SECONDS: Final = 6
+"""How long connections have at least to end once they were told to; a socket's own limit is a second less."""
+
+LAST_SECONDS: Final = 1.0
+"""How long what is left at the very end may take."""
+
+STOP_LIMIT_SECONDS: Final = 20.0
+"""What a stop may take beside the graces."""
+
+_logger = logging.getLogger(__name__)
 
 
 class Exit(IntEnum):
@@ -49,50 +70,103 @@ def serve(argv: Sequence[str]) -> int:
     Returns:
         0 after a clean stop, 1 when it could not start, 2 for settings that make no sense.
     """
-    try:
-        settings = Settings(**_options(argv))
-    except SystemExit as stop:  # argparse has said why
-        return int(stop.code or Exit.OK)
-    except ValidationError as error:
-        return _refuse(_told(error), Exit.USAGE)
-    except SettingsError as error:
-        return _refuse(f"{error}: expected JSON", Exit.USAGE)
+    settings = _settings("serve", _serve_options, argv)
+    if not isinstance(settings, Settings):
+        return settings
     configure_logging(settings.log_level)
+    try:
+        fault_points.arm(settings.fault_points)
+    except ValueError as error:
+        return _refuse("serve", f"NETRA_FAULT_POINTS: {error}", Exit.USAGE)
+    if settings.fault_points:
+        _logger.warning("this server fails on purpose: NETRA_FAULT_POINTS is %s", settings.fault_points)
     _raise_file_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     try:
         listener = _listen(settings.host, settings.port)
     except OSError as error:
-        return _refuse(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}")
+        return _refuse("serve", f"cannot listen on {settings.host}:{settings.port}: {error.strerror}")
     with listener:
         return _serve(settings, listener)
+
+
+def db(argv: Sequence[str]) -> int:
+    """Look after the database.
+
+    Args:
+        argv: the words after `netra db`.
+
+    Returns:
+        0 when it is up to date, 1 when it could not be brought there, 2 for words or settings that make no sense.
+    """
+    settings = _settings("db", _db_options, argv)
+    if not isinstance(settings, Settings):
+        return settings
+    try:
+        if settings.database_url is None:
+            settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        storage = open_storage(settings.database, reader_threads=1)
+        try:
+            version = upgrade(storage)
+        finally:
+            storage.release()
+    except DatabaseError as error:
+        return _refuse("db", _unopened(settings, error))
+    except (DatabaseOpenError, ValueError, OSError) as error:
+        return _refuse("db", str(error))
+    print(f"{storage.name} is at schema version {version}")
+    return Exit.OK
+
+
+def _settings(command: str, options: Callable[[Sequence[str]], dict[str, Any]], argv: Sequence[str]) -> Settings | Exit:
+    """The settings that a command's words and the environment give; else how the command ends, the reason told."""
+    try:
+        return Settings(**options(argv))
+    except SystemExit as stop:  # argparse has said why
+        return Exit(int(stop.code or Exit.OK))
+    except ValidationError as error:
+        return _refuse(command, _told(error), Exit.USAGE)
+    except SettingsError as error:
+        return _refuse(command, f"{error}: expected JSON", Exit.USAGE)
+
+
+def _unopened(settings: Settings, error: DatabaseError) -> str:
+    name = make_url(settings.database).render_as_string(hide_password=True)
+    return f"the database {name} cannot be opened: {error.orig}; restore a backup of it"
 
 
 def _serve(settings: Settings, listener: socket.socket) -> Exit:
     try:
         app = create_app(settings)
     except DatabaseError as error:
-        return _refuse(f"the database {settings.database} cannot be opened: {error.orig}; restore a backup of it")
+        return _refuse("serve", _unopened(settings, error))
     except (DatabaseOpenError, AgentRegistryError, ValueError, OSError) as error:
-        return _refuse(str(error))
+        return _refuse("serve", str(error))
     config = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
-        ws="websockets-sansio",
+        ws=WebSocketProtocol,
         ws_max_size=MAX_FRAME_BYTES,
         ws_per_message_deflate=False,
-        timeout_graceful_shutdown=int(settings.shutdown_grace.total_seconds()) + 5,
+        timeout_graceful_shutdown=max(CLOSING_SECONDS, int(settings.shutdown_grace.total_seconds())),
         server_header=False,
         proxy_headers=False,
     )
-    server = _Server(config, settings.host, lambda: app.state.close_connections())
+    graces = 2 * settings.shutdown_grace + settings.stop_grace  # runs have the one, then requests
+    server = _Server(
+        config,
+        settings.host,
+        drain=lambda: app.state.drain(),
+        close_connections=lambda: app.state.close_connections(),
+        stop_limit=graces.total_seconds() + STOP_LIMIT_SECONDS,
+    )
     server.run(sockets=[listener, *(listener.dup() for _ in range(ACCEPTS_PER_TURN - 1))])
     return Exit.OK if server.started else Exit.FAILED
 
 
-def _refuse(reason: str, code: Exit = Exit.FAILED) -> Exit:
-    print(f"netra serve: {reason}", file=sys.stderr)
+def _refuse(command: str, reason: str, code: Exit = Exit.FAILED) -> Exit:
+    print(f"netra {command}: {reason}", file=sys.stderr)
     return code
 
 
@@ -105,11 +179,29 @@ def _told(error: ValidationError) -> str:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, saying where it serves once it does."""
+    """uvicorn, saying where it serves once it does, and ending within a limit.
 
-    def __init__(self, config: uvicorn.Config, host: str, close_connections: Callable[[], None]) -> None:
+    Args:
+        config: uvicorn's.
+        host: where it serves, for people.
+        drain: lets runs end; returns when they have, or are handed back.
+        close_connections: tells sockets and streams that the server is going away.
+        stop_limit: seconds after which the process ends itself, whatever still holds it.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        host: str,
+        *,
+        drain: Callable[[], Awaitable[None]],
+        close_connections: Callable[[], None],
+        stop_limit: float,
+    ) -> None:
         super().__init__(config)
+        self._drain = drain
         self._close_connections = close_connections
+        self._stop_limit = stop_limit
         self._host = f"[{host}]" if ":" in host else host
 
     @contextlib.contextmanager
@@ -123,10 +215,29 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End what never ends by itself, event streams above all, before uvicorn waits for it."""
+        """Let nobody in, let runs end, then end what never ends by itself, event streams above all."""
+        watchdog = threading.Timer(self._stop_limit, _end, ("something holds it",))
+        watchdog.daemon = True
+        watchdog.start()
         if self.started:
+            for listener in (*self.servers, *(sockets or ())):
+                listener.close()
+            draining = asyncio.ensure_future(self._drain())
+            while not draining.done() and not self.force_exit:
+                await asyncio.wait({draining}, timeout=0.1)
             self._close_connections()
         await super().shutdown(sockets)
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until told to stop; tasks that do not let themselves be cancelled are left behind then."""
+        await super().serve(sockets)
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            _, stubborn = await asyncio.wait(tasks, timeout=LAST_SECONDS)
+            if stubborn:  # asyncio would wait for them for ever
+                _end(f"tasks swallow their cancellation: {', '.join(map(str, stubborn))}", Exit.OK)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -134,7 +245,15 @@ class _Server(uvicorn.Server):
             print(f"Netra is serving on http://{self._host}:{sockets[0].getsockname()[1]}", flush=True)
 
 
-def _options(argv: Sequence[str]) -> dict[str, Any]:
+def _end(why: str, code: Exit = Exit.FAILED) -> None:
+    """End the process at once. What was acknowledged is on disk; runs that went on are taken over at the next start."""
+    _logger.error("the server does not stop by itself, so it is ended: %s", why)
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)
+
+
+def _serve_options(argv: Sequence[str]) -> dict[str, Any]:
     parser = argparse.ArgumentParser(
         prog="netra serve",
         description="Run the server. Every setting is also an environment variable NETRA_…; an option goes first.",
@@ -142,10 +261,32 @@ def _options(argv: Sequence[str]) -> dict[str, Any]:
     )
     parser.add_argument("--host", help="the address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, help="the port; 0 takes a free one (default 8000)")
-    parser.add_argument("--data-dir", type=Path, help="where the database and the key are (default netra-data)")
-    parser.add_argument("--database-url", help="another database: sqlite:///PATH")
+    _add_database_options(parser)
     parser.add_argument("--log-level", choices=["DEBUG", "INFO", "WARNING", "ERROR"], help="(default INFO)")
     return vars(parser.parse_args(argv))
+
+
+def _db_options(argv: Sequence[str]) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(prog="netra db", description="Look after the database.")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    upgrading = actions.add_parser(
+        "upgrade",
+        help="bring the database to the newest schema",
+        description="Bring the database to the newest schema, with its roles and what they may do. A server does it "
+        "when it starts, if its user may; here the owner's URL can be given.",
+        argument_default=argparse.SUPPRESS,
+    )
+    _add_database_options(upgrading)
+    return vars(parser.parse_args(argv))
+
+
+def _add_database_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data-dir", type=Path, help="where the database and the key are (default netra-data)")
+    parser.add_argument(
+        "--database-url",
+        help="another database: sqlite:///PATH or postgresql://USER@HOST/NAME; a password is better kept in "
+        "NETRA_DATABASE_URL or ~/.pgpass, since others see a command's words",
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -24,7 +24,9 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     data_dir: Path = Path("netra-data")
-    database_url: str | None = Field(default=None, description="SQLite in the data folder when not given")
+    database_url: str | None = Field(
+        default=None, repr=False, description="sqlite:///… or postgresql://…; SQLite in the data folder when not given"
+    )
 
     secret_key: SecretStr | None = Field(default=None, description="signs the tokens; made and kept when not given")
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
@@ -38,24 +40,32 @@ class Settings(BaseSettings):
 
     agents: dict[str, str] = Field(default_factory=dict, description='JSON: {"name": "module:attribute"}')
     default_agent: str = "supervisor"
-    run_timeout: Span = timedelta(minutes=10)
+    run_timeout: Span = Field(default=timedelta(minutes=10), description="from the message on, waiting included")
+    max_attempts: int = Field(default=3, ge=1, description="of a run that the server's end cuts off")
+    sweep_interval: Span = Field(default=timedelta(seconds=10), description="between looks for runs that nobody does")
 
     max_connections: int = Field(default=5_000, ge=1)
     max_connections_per_user: int = Field(default=20, ge=1)
-    max_outbox_frames: int = Field(default=2_000, ge=10)
+    max_outbox_frames: int = Field(default=2_000, ge=10, description="that may wait for one slow reader")
+    max_outbox_bytes: int = Field(default=4 * 1024 * 1024, ge=1024 * 1024, description="of those frames")
     messages_per_minute: int = Field(default=120, ge=1)
     max_running_runs: int = Field(default=500, ge=1)
     max_running_runs_per_user: int = Field(default=4, ge=1)
-    max_queued_runs_per_user: int = Field(default=100, ge=1)
+    max_unfinished_runs_per_user: int = Field(default=100, ge=1, description="waiting and running")
     max_uncommitted_events_per_run: int = Field(default=64, ge=1)
+    max_uncommitted_bytes_per_run: int = Field(default=1024 * 1024, ge=1024, description="of those events")
     max_event_bytes: int = Field(default=256 * 1024, ge=1024)
     max_body_bytes: int = Field(default=64 * 1024, ge=1024, description="of an HTTP request that is not an upload")
     max_upload_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
     max_usage_records_per_user: int = Field(default=1_000_000, ge=1)
+    max_stored_bytes_per_user: int = Field(default=1024**3, ge=1, description="of threads and usage records")
 
     reader_threads: int = Field(default=4, ge=1)
     password_threads: int = Field(default=2, ge=1)
-    shutdown_grace: Span = timedelta(seconds=10)
+    shutdown_grace: Span = Field(default=timedelta(seconds=10), description="for runs to end when the server stops")
+    stop_grace: Span = Field(default=timedelta(seconds=5), description="for an agent that is stopped to clean up")
+    loop_alarm: Span = Field(default=timedelta(), description="log where the event loop is blocked for longer; 0: off")
+    fault_points: str = Field(default="", description="for tests: where the server fails; services/fault_points.py")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("allowed_origins", "allowed_hosts", mode="before")

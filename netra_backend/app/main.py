@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final, TypedDict
@@ -28,6 +31,7 @@ from netra_backend.app.auth.passwords import Passwords
 from netra_backend.app.auth.tokens import AccessTokens, load_or_make_key
 from netra_backend.app.config import Settings
 from netra_backend.app.db.engine import Database
+from netra_backend.app.db.errors import StorageUnavailableError
 from netra_backend.app.db.migrate import upgrade
 from netra_backend.app.db.repositories.usage_records import UsageRecordRepository
 from netra_backend.app.db.system_operations import delete_unfinished_uploads
@@ -41,7 +45,9 @@ from netra_backend.app.runs.rate_limit import RateLimit
 from netra_backend.app.runs.run_journal import RunJournal
 from netra_backend.app.runs.run_record import RunRecord
 from netra_backend.app.runs.run_service import RunService
+from netra_backend.app.runs.stored_bytes import StoredBytes
 from netra_backend.app.services.agent_events import LogEntry
+from netra_backend.app.services.loop_alarm import loop_alarm
 from netra_backend.app.services.refusals import InvalidRequestError
 from netra_backend.app.services.usage_record import UsageRecord
 from netra_backend.app.services.user_execution_context import UserExecutionContext
@@ -49,6 +55,10 @@ from netra_backend.app.telemetry import Metrics
 
 WEB: Final = Path(__file__).with_name("web")
 COST_TEAM: Final = "supervisor"
+LONGEST_UPLOAD: Final = timedelta(hours=1)
+"""What an unfinished upload of another node may take, on a database that nodes share."""
+
+_logger = logging.getLogger(__name__)
 
 
 class State(TypedDict):
@@ -79,14 +89,14 @@ def create_app(settings: Settings) -> FastAPI:
         closes the database at the end.
 
     Raises:
-        DatabaseOpenError: a newer Netra has written the database, or another server uses it.
+        DatabaseOpenError: a newer Netra has written the database, another server uses it, or it does not answer.
         AgentRegistryError: a user's own agent cannot be loaded, or the default agent is unknown.
         OwnershipError: a route has no owner rule.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     database = Database(settings.database, reader_threads=settings.reader_threads)
     try:
-        upgrade(database.write_engine)
+        upgrade(database.storage)
         return _build(settings, database, _agents(settings, database))
     except BaseException:
         database.release()
@@ -99,6 +109,7 @@ def _build(settings: Settings, database: Database, registry: AgentRegistry) -> F
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
         async with _started(settings, database, registry) as services:
             app.state.close_connections = services.connections.close_all
+            app.state.drain = partial(services.runs.drain, settings.shutdown_grace.total_seconds())
             yield {"services": services}
 
     app = FastAPI(
@@ -147,21 +158,25 @@ def _agents(settings: Settings, database: Database) -> AgentRegistry:
 async def _started(settings: Settings, database: Database, registry: AgentRegistry) -> AsyncIterator[Services]:
     metrics = Metrics()
     database.writer.observe = metrics.observe_commit
-    await database.writer.run(delete_unfinished_uploads)
+    longest_upload = LONGEST_UPLOAD if database.storage.is_shared else timedelta()
+    await database.writer.run(partial(delete_unfinished_uploads, begun_before=datetime.now(UTC) - longest_upload))
 
     hub = Hub()
     connections = Connections(limit=settings.max_connections, limit_per_user=settings.max_connections_per_user)
-    ledger = Ledger(database, partial(_publish, hub, metrics))
+    stored_bytes = StoredBytes(database, settings.max_stored_bytes_per_user)
+    ledger = Ledger(database, partial(_publish, hub, metrics, stored_bytes))
     admission = Admission(
         max_running=settings.max_running_runs, max_running_per_user=settings.max_running_runs_per_user
     )
 
-    def make_journal(run: RunRecord) -> RunJournal:
+    def make_journal(run: RunRecord, earlier: Sequence[LogEntry]) -> RunJournal:
         return RunJournal(
             ledger,
             run,
             hub.publish_delta,
+            earlier=earlier,
             max_uncommitted=settings.max_uncommitted_events_per_run,
+            max_uncommitted_bytes=settings.max_uncommitted_bytes_per_run,
             max_event_bytes=settings.max_event_bytes,
         )
 
@@ -169,16 +184,24 @@ async def _started(settings: Settings, database: Database, registry: AgentRegist
         if name not in registry:
             raise InvalidRequestError(str(UnknownAgentError(name, registry.names)), code="unknown_agent")
 
-    dispatcher = LocalDispatcher(ledger, admission, Supervisor(registry).execute, make_journal)
+    dispatcher = LocalDispatcher(
+        ledger,
+        admission,
+        Supervisor(registry).execute,
+        make_journal,
+        max_attempts=settings.max_attempts,
+        stop_seconds=settings.stop_grace.total_seconds(),
+    )
     run_service = RunService(
         ledger,
         dispatcher,
         admission,
         RateLimit(settings.messages_per_minute, time.monotonic),
+        stored_bytes,
         check_agent=check_agent,
         default_agent=settings.default_agent,
         run_timeout=settings.run_timeout,
-        max_unfinished_per_user=settings.max_queued_runs_per_user,
+        max_unfinished_per_user=settings.max_unfinished_runs_per_user,
     )
     passwords = Passwords(settings.password_threads)
     accounts = Accounts(
@@ -194,25 +217,40 @@ async def _started(settings: Settings, database: Database, registry: AgentRegist
     metrics.watch("netra_runs_waiting", "Runs that wait for their turn", lambda: admission.waiting_count)
 
     await run_service.recover(database)
+    sweeping = asyncio.create_task(_sweep(run_service, database, settings.sweep_interval.total_seconds()))
     try:
-        yield Services(
-            settings=settings,
-            database=database,
-            hub=hub,
-            connections=connections,
-            accounts=accounts,
-            runs=run_service,
-            metrics=metrics,
-        )
+        with loop_alarm(settings.loop_alarm.total_seconds()):
+            yield Services(
+                settings=settings,
+                database=database,
+                hub=hub,
+                connections=connections,
+                accounts=accounts,
+                runs=run_service,
+                stored_bytes=stored_bytes,
+                metrics=metrics,
+            )
     finally:
+        sweeping.cancel()
+        if not run_service.is_draining:  # `netra serve` has let runs end while their watchers were still there
+            await run_service.drain(settings.shutdown_grace.total_seconds())
         connections.close_all()
-        await dispatcher.close(settings.shutdown_grace.total_seconds())
         await database.close()
         passwords.close()
 
 
-def _publish(hub: Hub, metrics: Metrics, entries: Sequence[LogEntry]) -> None:
+async def _sweep(runs: RunService, database: Database, seconds: float) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await runs.recover(database)
+        except StorageUnavailableError as error:
+            _logger.warning("runs that nobody does could not be looked for: %s", error)
+
+
+def _publish(hub: Hub, metrics: Metrics, stored_bytes: StoredBytes, entries: Sequence[LogEntry]) -> None:
     metrics.observe_entries(entries)
+    stored_bytes.add(entries)
     hub.publish(entries)
 
 

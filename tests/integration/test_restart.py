@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.database import Backend
 from tests.support.person import Person, a_person
 from tests.support.server import Server, serving
 
@@ -19,10 +20,11 @@ async def _moved(person: Person, server: Server) -> Person:
 
 
 @pytest.mark.timeout(90)
-async def test_a_killed_server_has_lost_nothing(tmp_path: Path) -> None:
-    """After SIGKILL in the middle of a run: tokens hold, history is whole, what ran has failed truthfully, what
-    waited is done, and the log goes on without a hole."""
-    async with serving(tmp_path) as server, a_person(server) as ann:
+async def test_a_killed_server_has_lost_nothing(backend: Backend, tmp_path: Path) -> None:
+    """After SIGKILL in the middle of a run: tokens hold, history is whole, a run whose tool was cut off has failed
+    truthfully, what waited is done, and the log goes on without a hole."""
+    settings = backend.settings(tmp_path)
+    async with serving(tmp_path, **settings) as server, a_person(server) as ann:
         async with ann.connected() as socket:
             done = await socket.ask("done before", agent="gate")
             thread = {"thread_id": done[0]["thread_id"], "agent": "gate"}
@@ -31,7 +33,7 @@ async def test_a_killed_server_has_lost_nothing(tmp_path: Path) -> None:
             await socket.send("user_message", text="waiting", **thread)
             waiting = (await socket.until("message_accepted"))[-1]
         await server.kill()
-        async with serving(tmp_path) as again:
+        async with serving(tmp_path, **settings) as again:
             ann_again = await _moved(ann, again)
             async with ann_again.http, ann_again.connected() as socket:
                 await socket.send("resume", thread_id=thread["thread_id"], after_seq=0)
@@ -40,7 +42,7 @@ async def test_a_killed_server_has_lost_nothing(tmp_path: Path) -> None:
     finals = {frame["run_id"]: frame for frame in frames if frame.get("final")}
     assert finals[done[0]["run_id"]]["data"]["result"]["echo"] == "done before"
     assert finals[running["run_id"]]["type"] == "agent_failed"
-    assert finals[running["run_id"]]["data"]["code"] == "server_restarted"
+    assert finals[running["run_id"]]["data"]["code"] == "tool_outcome_unknown"
     assert finals[waiting["run_id"]]["data"]["result"]["echo"] == "waiting"
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from netra_backend.app.db.engine import Database
-from netra_backend.app.runs.admission import Admission
+from netra_backend.app.db.system_operations import find_unfinished_runs
+from netra_backend.app.runs.admission import Admission, WaitingRun
 from netra_backend.app.runs.dispatch_local import LocalDispatcher
 from netra_backend.app.runs.ledger import Command, Ledger, SubmitMessage, Written
 from netra_backend.app.runs.run_journal import RunJournal
 from netra_backend.app.runs.run_record import RunRecord
+from netra_backend.app.services.agent_events import LogEntry
 from netra_backend.app.services.ports import Execute, Journal
 from netra_backend.app.services.run_state import RunStatus
 from netra_backend.app.services.user_execution_context import UserExecutionContext
@@ -105,21 +107,39 @@ class Office:
         execute: does them.
         max_running: places in all.
         max_running_per_user: places of one user.
+        max_attempts: of a run.
+        stop_seconds: how long a run that is stopped may clean up.
     """
 
     def __init__(
-        self, database: Database, execute: Execute, *, max_running: int = 100, max_running_per_user: int = 100
+        self,
+        database: Database,
+        execute: Execute,
+        *,
+        max_running: int = 100,
+        max_running_per_user: int = 100,
+        max_attempts: int = 3,
+        stop_seconds: float = 5.0,
     ) -> None:
         self.database = database
         self.published = Published()
         self.ledger = WatchedLedger(database, self.published)
         self.admission = Admission(max_running=max_running, max_running_per_user=max_running_per_user)
         self.claimed: list[RunRecord] = []
-        self.dispatcher = LocalDispatcher(self.ledger, self.admission, execute, self._make_journal)
+        self.dispatcher = LocalDispatcher(
+            self.ledger,
+            self.admission,
+            execute,
+            self._make_journal,
+            max_attempts=max_attempts,
+            stop_seconds=stop_seconds,
+        )
 
-    def _make_journal(self, run: RunRecord) -> RunJournal:
+    def _make_journal(self, run: RunRecord, earlier: Sequence[LogEntry]) -> RunJournal:
         self.claimed.append(run)
-        return RunJournal(self.ledger, run, lambda *_: None, max_uncommitted=64, max_event_bytes=10_000)
+        return RunJournal(
+            self.ledger, run, lambda *_: None, earlier=earlier, max_uncommitted=64, max_event_bytes=10_000
+        )
 
     async def store(self, command: SubmitMessage) -> RunRecord:
         """Store a message; nobody is told of its run."""
@@ -130,6 +150,11 @@ class Office:
         run = await self.store(message(user_id, thread_id, run_id))
         self.dispatcher.offer(run)
         return run
+
+    async def take_up(self) -> None:
+        """Offer every run that has not ended, as a start does."""
+        for row in await self.database.read(find_unfinished_runs):
+            self.dispatcher.offer(WaitingRun(*tuple(row)))
 
     async def ended(self, *run_ids: str) -> None:
         """Wait until runs have their final entry."""

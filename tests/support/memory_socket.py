@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 Frame = dict[str, Any]
+ROOMY: Final = 1024 * 1024 * 1024
+"""Bytes for whoever counts frames only."""
 MAX_REASON_BYTES = 123
 """RFC 6455, 5.5: a control frame holds 125 bytes, two of which are the close code."""
 

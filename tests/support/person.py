@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.support.server import Server
+from tests.support.server import Reachable
 
 Frame = dict[str, Any]
 ANSWER_LIMIT_S = 20.0
@@ -27,7 +27,7 @@ class Person:
         http: calls carry the user's token.
     """
 
-    server: Server
+    server: Reachable
     http: httpx.AsyncClient
     email: str
     password: str
@@ -108,7 +108,7 @@ class Socket:
 
 
 @asynccontextmanager
-async def a_person(server: Server) -> AsyncIterator[Person]:
+async def a_person(server: Reachable) -> AsyncIterator[Person]:
     """A new user of the server, signed in."""
     async with httpx.AsyncClient(base_url=server.url, timeout=ANSWER_LIMIT_S) as http:
         person = Person(server, http, f"{secrets.token_hex(6)}@users.netra.invalid", secrets.token_urlsafe(12))

@@ -59,6 +59,16 @@ class RecordingEmitter:
         self._keep(EventType.TOOL_COMPLETED, {**about, "status": "ok", "result": result, "duration_ms": 0})
         return result
 
+    async def keyed_tool(
+        self,
+        name: str,
+        call: Callable[[str], Awaitable[JsonValue]],
+        *,
+        arguments: Mapping[str, JsonValue] | None = None,
+    ) -> JsonValue:
+        """Call a tool with a key between its two events."""
+        return await self.tool(name, lambda: call(f"{len(self.events)}"), arguments=arguments, idempotent=True)
+
     async def delegate(self, name: str, agent: Agent, message: str) -> JsonValue:
         """Run a sub-agent under a child context between its two events."""
         child = RecordingEmitter(

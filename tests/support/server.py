@@ -11,10 +11,23 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 ROOT = Path(__file__).resolve().parents[2]
 START_LIMIT_S = 30.0
 AGENTS = '{"gate": "tests.support.agents:GateAgent", "faulty": "tests.support.agents:FaultyAgent"}'
+
+
+class Reachable(Protocol):
+    """A server that a client can talk to."""
+
+    @property
+    def url(self) -> str:
+        """Where it serves, `http://127.0.0.1:PORT`."""
+
+    @property
+    def websocket_url(self) -> str:
+        """Where its socket is."""
 
 
 @dataclass(frozen=True, slots=True)

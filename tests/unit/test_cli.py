@@ -226,3 +226,42 @@ def test_an_agent_that_cannot_be_loaded_is_told(
     monkeypatch.setenv("NETRA_AGENTS", agents)
     assert code_of("serve", "--port", "0") == 1
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["serve", "--port", "0"], ["db", "upgrade"]])
+def test_a_database_that_does_not_answer_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    """A PostgreSQL server that is not there is named with 1, what to check and no password."""
+    monkeypatch.setenv("NETRA_DATABASE_URL", "postgresql://ann:secret-word@127.0.0.1:1/netra")
+    assert code_of(*command) == 1
+    messages = capsys.readouterr().err
+    told = f"netra {command[0]}: database_url: expected a PostgreSQL database that answers at 127.0.0.1:1/netra, got: "
+    assert messages.startswith(told)
+    assert "is the server running" in messages
+    assert "secret-word" not in messages
+    assert "Traceback" not in messages
+
+
+@pytest.mark.parametrize("url", ["oracle://ann:secret-word@host/db", "ann:secret-word"])
+def test_a_database_of_another_kind_is_told(capsys: pytest.CaptureFixture[str], url: str) -> None:
+    """A URL that names no database of ours is told with the forms that do, and not repeated."""
+    assert code_of("db", "upgrade", "--database-url", url) == 1
+    messages = capsys.readouterr().err
+    assert "database_url: expected sqlite:///PATH or postgresql://" in messages
+    assert "secret-word" not in messages
+
+
+def test_a_database_is_brought_up_to_date(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """`netra db upgrade` makes the newest schema, twice as well as once, and tells its version."""
+    for _ in range(2):
+        assert code_of("db", "upgrade", "--data-dir", str(tmp_path / "data")) == 0
+        assert capsys.readouterr().out == f"{tmp_path}/data/netra.sqlite3 is at schema version 0001\n"
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(("words", "code"), [([], 2), (["--help"], 0), (["upgrade", "--help"], 0), (["mend"], 2)])
+def test_dbs_own_exit_codes(capsys: pytest.CaptureFixture[str], words: list[str], code: int) -> None:
+    """Help exits with 0, words that make no sense with 2 and the usage."""
+    assert code_of("db", *words) == code
+    assert "usage: netra db" in "".join(capsys.readouterr())

@@ -178,6 +178,8 @@ def test_the_environment_counts_and_an_option_goes_first(monkeypatch: pytest.Mon
         ("port", -1), ("port", 65536), ("port", "http"), ("max_connections", 0), ("max_connections_per_user", 0),
         ("max_outbox_frames", 9), ("messages_per_minute", 0), ("max_running_runs", 0), ("max_body_bytes", 1023),
         ("reader_threads", 0), ("password_threads", 0), ("max_event_bytes", 0), ("open_registration", "perhaps"),
+        ("max_attempts", 0), ("max_outbox_bytes", 1024), ("max_stored_bytes_per_user", 0), ("loop_alarm", -1),
+        ("max_unfinished_runs_per_user", 0), ("max_uncommitted_bytes_per_run", 0), ("stop_grace", -1),
     ],
 )  # fmt: skip
 def test_numbers_that_make_no_sense_are_refused(name: str, value: object) -> None:
@@ -208,3 +210,8 @@ def test_the_database_is_in_the_data_folder_unless_it_is_said(tmp_path: Path) ->
     """The default is SQLite in the data folder, by its absolute path."""
     assert settings(data_dir=tmp_path).database == f"sqlite:///{tmp_path.resolve()}/netra.sqlite3"
     assert settings(database_url="sqlite:///elsewhere").database == "sqlite:///elsewhere"
+
+
+def test_the_databases_password_is_not_shown() -> None:
+    """Settings that end up in a log do not tell the database's URL, which may hold a password."""
+    assert "secret-word" not in repr(settings(database_url="postgresql://ann:secret-word@host/netra"))

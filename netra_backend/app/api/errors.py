@@ -20,6 +20,7 @@ from netra_backend.app.services.refusals import (
     MessageReusedError,
     NotFoundError,
     RefusedError,
+    ShuttingDownError,
     ThreadBusyError,
 )
 
@@ -37,6 +38,7 @@ STATUS: Final[dict[type[RefusedError], HTTPStatus]] = {
     EmailTakenError: HTTPStatus.CONFLICT,
     RegistrationClosedError: HTTPStatus.FORBIDDEN,
     LimitExceededError: HTTPStatus.TOO_MANY_REQUESTS,
+    ShuttingDownError: HTTPStatus.SERVICE_UNAVAILABLE,
     StorageUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     RefusedError: HTTPStatus.CONFLICT,
 }

@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import select
 
 from netra_backend.app.services.principal import AuthenticationError
+from netra_backend.app.services.refusals import ShuttingDownError
 
 from .state import ServicesDep
 
@@ -24,7 +25,9 @@ async def live() -> dict[str, str]:
 
 @router.get("/health/ready")
 async def ready(services: ServicesDep) -> dict[str, str]:
-    """The database answers too; 503 when it does not."""
+    """The database answers too, and messages are taken; 503 when it does not, or the server is going away."""
+    if services.runs.is_draining:
+        raise ShuttingDownError
     await services.database.read(lambda connection: connection.execute(select(1)).scalar_one())
     return {"status": "ready"}
 

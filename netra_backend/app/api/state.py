@@ -12,7 +12,9 @@ from netra_backend.app.config import Settings
 from netra_backend.app.db.engine import Database
 from netra_backend.app.realtime.connections import Connections
 from netra_backend.app.realtime.hub import Hub
+from netra_backend.app.realtime.outbox import Room
 from netra_backend.app.runs.run_service import RunService
+from netra_backend.app.runs.stored_bytes import StoredBytes
 from netra_backend.app.telemetry import Metrics
 
 from .accounts import Accounts
@@ -28,7 +30,13 @@ class Services:
     connections: Connections
     accounts: Accounts
     runs: RunService
+    stored_bytes: StoredBytes
     metrics: Metrics
+
+    @property
+    def room(self) -> Room:
+        """How much may wait for one reader."""
+        return Room(self.settings.max_outbox_frames, self.settings.max_outbox_bytes)
 
 
 def services_of(connection: HTTPConnection) -> Services:

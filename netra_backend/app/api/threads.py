@@ -125,6 +125,7 @@ async def delete_thread(thread_id: PathId, context: ContextDep, services: Servic
         for run_id in unfinished:
             services.runs.stop(context.user_id, run_id)
         services.hub.forget((context.user_id, thread_id))
+        services.stored_bytes.forget(context.user_id)
 
     await ThreadRepository(context, services.database).delete(thread_id, erased)
 
@@ -171,9 +172,7 @@ async def watch_events(
     """The log as server-sent events, then live; `Last-Event-ID` skips what the client has."""
     log = EventLog(context, services.database)
     await log.read(last_event_id, 1)  # an unknown thread is a 404, not an empty stream
-    stream = EventStream(
-        principal, log, services.hub, services.connections, max_outbox=services.settings.max_outbox_frames
-    )
+    stream = EventStream(principal, log, services.hub, services.connections, room=services.room)
     stream.open((context.user_id, thread_id))
     if not await services.accounts.holds(principal):  # it may have ended before there was a stream to end
         stream.release()

@@ -48,6 +48,7 @@ async def upload_usage_records(request: Request, context: ContextDep, services: 
         raise InvalidRequestError(
             f"content-type: expected {' or '.join(UploadFormat)}, got {media_type[:60] or 'none'}"
         ) from None
+    await services.stored_bytes.check(context)
     with tempfile.SpooledTemporaryFile(MEMORY_BYTES) as file:
         async for chunk in request.stream():
             await asyncio.to_thread(file.write, chunk)
@@ -59,10 +60,13 @@ async def upload_usage_records(request: Request, context: ContextDep, services: 
             )
         finally:
             text.detach()
+    services.stored_bytes.forget(context.user_id)
     return {"upload_id": upload.upload_id, "accepted": upload.accepted}
 
 
 @router.delete("")
 async def delete_usage_records(context: ContextDep, services: ServicesDep) -> dict[str, Any]:
     """Erase all of the user's records."""
-    return {"deleted": await UsageRecordRepository(context, services.database).erase()}
+    deleted = await UsageRecordRepository(context, services.database).erase()
+    services.stored_bytes.forget(context.user_id)
+    return {"deleted": deleted}

@@ -100,7 +100,7 @@ class SocketEndpoint:
             services.connections,
             principal,
             authentication_timeout=services.settings.authentication_timeout,
-            max_outbox=services.settings.max_outbox_frames,
+            room=services.room,
         )
         await connection.run()
 

@@ -21,6 +21,8 @@ ALGORITHM: Final = "HS256"
 ISSUER: Final = "netra"
 AUDIENCE: Final = "netra-api"
 KEY_BYTES: Final = 48
+LEEWAY: Final = timedelta(minutes=2)
+"""How far the clock may be set back, or another node's may be ahead, before a token counts as one of the future."""
 NOT_VALID: Final = "the token is not valid; sign in again"
 REQUIRED: Final = ["sub", "sid", "iat", "nbf", "exp", "iss", "aud"]
 
@@ -80,7 +82,7 @@ class AccessTokens:
         now = self._now()  # and not the library's own clock, which cannot be set
         if not isinstance(session_id, str) or not isinstance(claims["iat"], int) or not _is_canonical(token):
             raise AuthenticationError(NOT_VALID)
-        if not_before > now:
+        if not_before > now + LEEWAY:
             raise AuthenticationError(NOT_VALID)
         if expires <= now:
             raise AuthenticationError("the token has expired; refresh it or sign in again")

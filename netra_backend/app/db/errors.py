@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from netra_backend.app.services.refusals import RefusedError
 
 
@@ -14,8 +16,27 @@ class StorageUnavailableError(RefusedError):
         super().__init__(f"the database cannot be used now ({reason}); nothing was stored; try again")
         self.reason = reason
 
-    def __reduce__(self) -> tuple[type[StorageUnavailableError], tuple[str]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.reason,)
+
+
+class OutcomeUnknownError(StorageUnavailableError):
+    """Raised when the server is shut down while the database does not say what became of a commit."""
+
+    code = "outcome_unknown"
+
+    def __init__(self) -> None:
+        super().__init__("the connection was lost during a commit")
+        self.message = (
+            "the connection to the database was lost while it was storing this, and the server is shutting down: it "
+            "may be stored or not; look, or send it again with the same client_message_id"
+        )
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), ()
 
 
 class DatabaseOpenError(Exception):
@@ -31,6 +52,21 @@ class DatabaseInUseError(DatabaseOpenError):
 
     def __str__(self) -> str:
         return f"another server is using {self.path}; stop that one, or give this one a data folder of its own"
+
+
+class DatabaseDamagedError(DatabaseOpenError):
+    """Raised when an SQLite file is not whole: to serve it would make the damage greater, and show it to users."""
+
+    def __init__(self, path: str, found: str) -> None:
+        super().__init__(path, found)
+        self.path = path
+        self.found = found
+
+    def __str__(self) -> str:
+        return (
+            f"the database {self.path} is damaged ({self.found}), and nothing was changed; put a backup in its place, "
+            f"without {self.path}-wal and {self.path}-shm"
+        )
 
 
 class SchemaVersionError(DatabaseOpenError):

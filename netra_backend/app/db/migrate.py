@@ -8,27 +8,35 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
 
 from .errors import SchemaVersionError
+from .storage import Storage
 
 
-def upgrade(engine: Engine) -> None:
-    """Bring an empty or older database to the newest schema.
+def upgrade(storage: Storage) -> str:
+    """Bring an empty or older database to the newest schema; safe when many nodes start at once.
 
     Args:
-        engine: may write.
+        storage: the database.
+
+    Returns:
+        The version that it now has.
 
     Raises:
         SchemaVersionError: a newer Netra has written the database; nothing was changed.
+        DatabaseOpenError: the database cannot be reached, or may not be changed.
     """
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
     scripts = ScriptDirectory.from_config(config)
     known = {script.revision for script in scripts.walk_revisions()}
-    with engine.begin() as connection:
+    newest = scripts.get_current_head() or "none"
+    with storage.migrating() as connection:
         found = MigrationContext.configure(connection).get_current_revision()
         if found is not None and found not in known:
-            raise SchemaVersionError(found, scripts.get_current_head() or "none")
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+            raise SchemaVersionError(found, newest)
+        if found != newest:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+        storage.secure(connection)
+    return newest

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -52,7 +53,11 @@ def insert_session(
     Returns:
         False when the password is no longer the one that was verified, or the user is gone; nothing was written then.
     """
-    holds = select(users.c.user_id).where(users.c.user_id == user_id, users.c.password_hash == password_hash)
+    holds = (
+        select(users.c.user_id)
+        .where(users.c.user_id == user_id, users.c.password_hash == password_hash)
+        .with_for_update(read=True)  # a change of the password at another node waits, and then ends this session too
+    )
     if connection.execute(holds).one_or_none() is None:
         return False
     connection.execute(delete(sessions).where(sessions.c.user_id == user_id, sessions.c.expires_at <= created_at))
@@ -111,13 +116,24 @@ def rotate_refresh_token(
     return None if user_id is None else Rotation(user_id, is_over=True)
 
 
-def find_unfinished_runs(connection: Connection) -> list[Row[tuple[object, ...]]]:
-    """Every stored run that has not ended, oldest first and a thread's in their order: what a start has to take up."""
-    unfinished = select(runs).where(runs.c.finished_at.is_(None))
+def find_unfinished_runs(connection: Connection) -> list[Row[Any]]:
+    """Every stored run that has not ended, oldest first and a thread's in their order: what a sweep looks at.
+
+    Returns:
+        user_id, thread_id, run_id, attempt, deadline.
+    """
+    columns = (runs.c.user_id, runs.c.thread_id, runs.c.run_id, runs.c.attempt, runs.c.deadline)
+    unfinished = select(*columns).where(runs.c.finished_at.is_(None))
     order = (runs.c.created_at, runs.c.user_id, runs.c.thread_id, runs.c.message_seq)
     return list(connection.execute(unfinished.order_by(*order)))
 
 
-def delete_unfinished_uploads(connection: Connection) -> None:
-    """Erase the records of uploads that a crash cut off; nobody has ever seen them."""
-    connection.execute(delete(usage_uploads).where(usage_uploads.c.completed_at.is_(None)))
+def delete_unfinished_uploads(connection: Connection, *, begun_before: datetime) -> None:
+    """Erase the records of uploads that a crash cut off; nobody has ever seen them.
+
+    Args:
+        connection: that writes.
+        begun_before: a younger upload may be going on at another node.
+    """
+    cut_off = usage_uploads.c.completed_at.is_(None) & (usage_uploads.c.created_at < begun_before)
+    connection.execute(delete(usage_uploads).where(cut_off))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
+    TIMESTAMP,
+    BigInteger,
     Boolean,
     Column,
     Dialect,
@@ -16,12 +18,14 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    Numeric,
     String,
     Table,
     Text,
     TypeDecorator,
     UniqueConstraint,
 )
+from sqlalchemy.types import TypeEngine
 
 metadata = MetaData(
     naming_convention={
@@ -39,32 +43,49 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = String(32)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
-        return None if value is None else value.astimezone(UTC).isoformat(timespec="microseconds")
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(TIMESTAMP(timezone=True) if dialect.name == "postgresql" else self.impl_instance)
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | str | None:
+        if value is None or dialect.name == "postgresql":
+            return value
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        return None if value is None else datetime.fromisoformat(value)
+        if isinstance(value, str):
+            return datetime.fromisoformat(value)
+        return None if value is None else value.astimezone(UTC)
 
 
 class ExactDecimal(TypeDecorator[Decimal]):
-    """A decimal number, exact; SQLite's own numbers are binary floats, so it is kept as text."""
+    """A decimal number, exact; SQLite's own numbers are binary floats, so it is kept as text there."""
 
     impl = String(64)
     cache_ok = True
 
-    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> str | None:
-        return None if value is None else str(value)
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(Numeric() if dialect.name == "postgresql" else self.impl_instance)
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Decimal | str | None:
+        return value if value is None or dialect.name == "postgresql" else str(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
-        return None if value is None else Decimal(value)
+        return Decimal(value) if isinstance(value, str) else value
+
+
+Id: Final = String(256).with_variant(String(256, collation="C"), "postgresql")
+"""An id. Compared by its bytes on PostgreSQL too: quicker, and an upgrade of the system's locales changes no index."""
+
+Whole: Final = Integer().with_variant(BigInteger(), "postgresql")
+"""A whole number of up to 64 bits, which is what SQLite's integers are."""
 
 
 def _id(name: str, **options: Any) -> Column[str]:
-    return Column(name, String(256), nullable=False, **options)
+    return Column(name, Id, nullable=False, **options)
 
 
 def _owner(*references: ForeignKey) -> Column[str]:
-    return Column("user_id", String(256), *references, primary_key=True)
+    return Column("user_id", Id, *references, primary_key=True)
 
 
 def _user() -> ForeignKey:
@@ -101,7 +122,7 @@ threads = Table(
     Column("title", String(200)),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
-    Column("last_seq", Integer, nullable=False, default=0),
+    Column("last_seq", Whole, nullable=False, default=0),
     Index(None, "user_id", "created_at", "thread_id"),
     sqlite_with_rowid=False,
 )
@@ -119,12 +140,12 @@ runs = Table(
     _id("client_message_id"),
     Column(
         "message_scope",
-        String(256),
+        Id,
         nullable=False,
         comment="the thread that the client named, or empty: client_message_id is unique in it",
     ),
     Column("message", Text, nullable=False),
-    Column("message_seq", Integer, nullable=False),
+    Column("message_seq", Whole, nullable=False),
     Column("agent", String(64), nullable=False),
     Column("status", String(16), nullable=False),
     Column("attempt", Integer, nullable=False, default=0, comment="raised by each claim: the fencing token"),
@@ -136,18 +157,19 @@ runs = Table(
     UniqueConstraint("user_id", "message_scope", "client_message_id"),
     ForeignKeyConstraint(["user_id", "thread_id"], ["threads.user_id", "threads.thread_id"], ondelete="CASCADE"),
 )
-Index("ix_runs_unfinished", runs.c.user_id, runs.c.thread_id, sqlite_where=runs.c.finished_at.is_(None))
+_UNFINISHED: Final = runs.c.finished_at.is_(None)
+Index("ix_runs_unfinished", runs.c.user_id, runs.c.thread_id, sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED)
 
 events = Table(
     "events",
     metadata,
     _owner(),
     _id("thread_id", primary_key=True),
-    Column("seq", Integer, primary_key=True),
+    Column("seq", Whole, primary_key=True),
     Column("type", String(32), nullable=False),
     _id("run_id"),
     _id("request_id"),
-    Column("parent_request_id", String(256)),
+    Column("parent_request_id", Id),
     Column("agent", String(64)),
     Column("timestamp", UtcDateTime, nullable=False),
     Column("data", Text, nullable=False),
@@ -170,14 +192,14 @@ usage_records = Table(
     metadata,
     _owner(),
     _id("upload_id", primary_key=True),
-    Column("line", Integer, primary_key=True),
+    Column("line", Whole, primary_key=True),
     Column("timestamp", UtcDateTime, nullable=False),
     _id("request_id"),
     _id("model"),
     _id("operation"),
     _id("prompt_fingerprint"),
-    Column("input_tokens", Integer, nullable=False),
-    Column("output_tokens", Integer, nullable=False),
+    Column("input_tokens", Whole, nullable=False),
+    Column("output_tokens", Whole, nullable=False),
     Column("cost_usd", ExactDecimal, nullable=False),
     Column("latency_ms", Float, nullable=False),
     Column("deferrable", Boolean, nullable=False),

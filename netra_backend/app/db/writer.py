@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,18 +17,24 @@ from operator import attrgetter
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from netra_backend.app.services.refusals import RefusedError
 
-from .errors import StorageUnavailableError
+from .errors import OutcomeUnknownError, StorageUnavailableError
+from .roles import Role, act_as
+from .storage import Fault, Storage, reason_of
 
 C = TypeVar("C", contravariant=True)
 R = TypeVar("R", covariant=True)
 T = TypeVar("T")
 
 MAX_BATCH = 1_000
+MAX_CONFLICTS = 10
+"""How often a batch is applied again after another node's transaction was in its way."""
+QUESTION_SECONDS = 0.2
+"""How long to wait before asking again what became of a commit."""
 
 _logger = logging.getLogger(__name__)
 
@@ -65,18 +70,24 @@ class _Pending(Generic[T]):
 class GroupCommitWriter:
     """Writes for the whole process, many commands to a commit.
 
+    What a caller is told is true also when the connection is lost. Before the commit nothing is stored, and the batch
+    is applied again on a new connection. During the commit nobody here can know; so the database is asked what became
+    of the transaction until it answers, and the batch's callers wait (docs/decisions/0006).
+
     Args:
-        engine: of the connection that writes.
+        storage: the database.
 
     Attributes:
         observe: told of each commit the number of its commands and the seconds it took, once it is set.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._connection: Connection | None = None
         self.observe: Callable[[int, float], None] | None = None
         self._waiting: SimpleQueue[_Pending[Any] | None] = SimpleQueue()  # None is the last
         self._closed = False
+        self._closing = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
@@ -105,9 +116,21 @@ class GroupCommitWriter:
         self._waiting.put(pending)
         return pending.future
 
-    def run(self, work: Callable[[Connection], T], on_commit: Callable[[T], None] | None = None) -> asyncio.Future[T]:
-        """Run `work` in a transaction of the writer; otherwise as `submit`."""
-        return self.submit(_run_each, work, on_commit)
+    def run(
+        self,
+        work: Callable[[Connection], T],
+        on_commit: Callable[[T], None] | None = None,
+        *,
+        user_id: str | None = None,
+    ) -> asyncio.Future[T]:
+        """Run `work` in a transaction of the writer; otherwise as `submit`.
+
+        Args:
+            work: what is to be done.
+            on_commit: as for `submit`.
+            user_id: whose rows it may reach on PostgreSQL; None for one of the system operations.
+        """
+        return self.submit(_run_each, (work, user_id), on_commit)
 
     def _start(self) -> asyncio.AbstractEventLoop:
         self._loop = loop = asyncio.get_running_loop()
@@ -119,32 +142,26 @@ class GroupCommitWriter:
         """Commit what was submitted, then end the thread."""
         if not self._closed:
             self._closed = True
+            self._closing.set()
             self._waiting.put(None)
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
-        connection: Connection | None = None
         while batch := self._take():
             started = loop.time()
-            try:
-                connection = connection or self._engine.connect()
-            except OperationalError as error:  # tried again with the next batch
-                _refuse(batch, error)
-            else:
-                _apply(connection, batch)
+            self._apply(batch)
             if self.observe:
                 self.observe(len(batch), loop.time() - started)
             loop.call_soon_threadsafe(_settle, batch)
-        if connection is not None:
-            connection.close()
+        self._disconnect()
 
-    def _take(self) -> list[_Pending[Any]]:
-        """All that waits, at least one; nothing once the writer is closed."""
+    def _take(self, *, wait: bool = True) -> list[_Pending[Any]]:
+        """All that waits, at least one unless told not to wait for it; nothing once the writer is closed."""
         batch: list[_Pending[Any]] = []
         try:
             while len(batch) < MAX_BATCH:
-                pending = self._waiting.get(block=not batch)
+                pending = self._waiting.get(block=wait and not batch)
                 if pending is None:
                     self._waiting.put(None)  # to be found again, behind this batch
                     break
@@ -153,51 +170,106 @@ class GroupCommitWriter:
             pass
         return batch
 
+    def _apply(self, batch: list[_Pending[Any]]) -> None:
+        """Commit a batch, or as much of it as the database takes."""
+        conflicts = lost = 0
+        while True:
+            try:
+                self._commit(batch)
+            except DBAPIError as error:
+                fault = self._storage.judge(error)
+                if fault is Fault.COMMAND:
+                    self._divide(batch, error)
+                elif fault is Fault.CONFLICT and conflicts < MAX_CONFLICTS:
+                    conflicts += 1
+                    continue
+                elif error.connection_invalidated and not lost:  # perhaps long ago, while nobody wrote
+                    lost += 1
+                    continue
+                else:  # the whole database's: a full disk refuses each command alike
+                    _refuse(batch, StorageUnavailableError(reason_of(error)))
+            except OutcomeUnknownError as unknown:
+                _refuse(batch, unknown)
+            except BaseException as error:  # one command's, whatever it raised: the others must not share its fate
+                self._divide(batch, error)
+            return
 
-def _apply(connection: Connection, batch: list[_Pending[Any]]) -> None:
-    try:
-        _commit(connection, batch)
-    except OperationalError as error:
-        if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:  # wrong SQL: one command's fault
-            _apply_each(connection, batch, error)
-        else:  # the whole database's: a full disk refuses each command alike
-            _refuse(batch, error)
-    except BaseException as error:  # one command's fault, whatever it raised: the others must not share its fate
-        _apply_each(connection, batch, error)
+    def _divide(self, batch: list[_Pending[Any]], error: BaseException) -> None:
+        """Apply the halves of a batch of which one command is at fault, in their order, until it is alone."""
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            self._apply(batch[:middle])
+            self._apply(batch[middle:])
+        elif isinstance(error, Exception) and not isinstance(error, StopIteration):
+            batch[0].outcome = error
+        else:  # what a future cannot carry
+            batch[0].outcome = RuntimeError(f"a command raised {type(error).__name__}")
+            batch[0].outcome.__cause__ = error
+
+    def _commit(self, batch: list[_Pending[Any]]) -> None:
+        if self._connection is None:
+            self._connection = self._storage.write_engine.connect()
+        connection = self._connection
+        mark = None
+        is_committing = False
+        try:
+            with connection.begin():
+                mark = self._storage.mark(connection)
+                for operation, run in groupby(batch, key=attrgetter("operation")):  # never out of their order
+                    group = list(run)
+                    outcomes = operation(connection, [pending.command for pending in group])
+                    for pending, outcome in zip(group, outcomes, strict=True):
+                        pending.outcome = outcome
+                is_committing = True
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                self._disconnect()
+                if is_committing and mark is not None and self._was_committed(mark, error):
+                    return
+            raise
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _was_committed(self, mark: str, error: DBAPIError) -> bool:
+        """Ask the database what became of a transaction until it answers; raises OutcomeUnknownError at shutdown."""
+        _logger.warning("the connection was lost during a commit: %s; asking what became of it", reason_of(error))
+        while True:
+            try:
+                with self._storage.write_engine.begin() as connection:
+                    answer = self._storage.was_committed(connection, mark)
+            except DBAPIError as away:
+                self._refuse_waiting(reason_of(away))
+            else:
+                if answer is not None:
+                    _logger.warning("the commit %s", "was stored" if answer else "was not stored, and is tried again")
+                    return answer
+            if self._closing.wait(QUESTION_SECONDS):
+                raise OutcomeUnknownError from error
+
+    def _refuse_waiting(self, reason: str) -> None:
+        """Keep nobody waiting whose command was not begun."""
+        if (loop := self._loop) is not None and (batch := self._take(wait=False)):
+            _refuse(batch, StorageUnavailableError(reason))
+            loop.call_soon_threadsafe(_settle, batch)
 
 
-def _apply_each(connection: Connection, batch: list[_Pending[Any]], error: BaseException) -> None:
-    if len(batch) > 1:
-        for pending in batch:
-            _apply(connection, [pending])
-    elif isinstance(error, Exception) and not isinstance(error, StopIteration):
-        batch[0].outcome = error
-    else:  # what a future cannot carry
-        batch[0].outcome = RuntimeError(f"a command raised {type(error).__name__}")
-        batch[0].outcome.__cause__ = error
-
-
-def _refuse(batch: list[_Pending[Any]], error: OperationalError) -> None:
-    refusal = StorageUnavailableError(str(error.orig))
+def _refuse(batch: list[_Pending[Any]], refusal: StorageUnavailableError) -> None:
     _logger.error("commit failed: %s", refusal)
     for pending in batch:
         pending.outcome = refusal
 
 
-def _commit(connection: Connection, batch: list[_Pending[Any]]) -> None:
-    with connection.begin():
-        for operation, run in groupby(batch, key=attrgetter("operation")):  # never out of their order
-            group = list(run)
-            outcomes = operation(connection, [pending.command for pending in group])
-            for pending, outcome in zip(group, outcomes, strict=True):
-                pending.outcome = outcome
-
-
-def _run_each(connection: Connection, commands: Sequence[Callable[[Connection], T]]) -> list[T | Exception]:
+def _run_each(
+    connection: Connection, commands: Sequence[tuple[Callable[[Connection], T], str | None]]
+) -> list[T | Exception]:
     outcomes: list[T | Exception] = []
-    for work in commands:
+    for work, user_id in commands:
         savepoint = connection.begin_nested()
         try:
+            act_as(connection, Role.SYSTEM if user_id is None else Role.USER, user_id or "")
             outcome = work(connection)
         except RefusedError as refusal:
             savepoint.rollback()

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 from uuid import uuid4
 
+from netra_backend.app.services.fault_points import reach_async
 from netra_backend.app.services.ports import Desk
 from netra_backend.app.services.principal import SESSION_ENDED, AuthenticationError, Principal
 from netra_backend.app.services.refusals import InvalidRequestError, LimitExceededError, RefusedError
@@ -28,9 +29,11 @@ from .messages import (
     parse_client_frame,
     server_time,
 )
-from .outbox import Outbox
+from .outbox import Outbox, Room
 
 MAX_BAD_FRAMES: Final = 20
+MAX_REPLAYS: Final = 8
+MAX_WATCHED: Final = 1_000
 CLOSE_SECONDS: Final = 5.0
 TOO_SLOW: Final = 1013
 INTERNAL_ERROR: Final = "internal_error"
@@ -68,7 +71,7 @@ class Connection:
         connections: the register, with its limits.
         principal: who is connected, when the upgrade's header has proved it; else the first frame must.
         authentication_timeout: how long the first frame may take.
-        max_outbox: frames that may wait for a slow reader.
+        room: how much may wait for a slow reader.
     """
 
     def __init__(
@@ -80,7 +83,7 @@ class Connection:
         principal: Principal | None,
         *,
         authentication_timeout: timedelta,
-        max_outbox: int,
+        room: Room,
     ) -> None:
         self.principal = principal
         self._id = str(uuid4())
@@ -89,7 +92,7 @@ class Connection:
         self._hub = hub
         self._connections = connections
         self._authentication_timeout = authentication_timeout
-        self._outbox = Outbox(max_outbox, self._overflow)
+        self._outbox = Outbox(room, self._overflow)
         self._subscriptions: dict[str, Subscription] = {}
         self._replays: dict[str, asyncio.Task[None]] = {}
         self._closing: asyncio.Future[_Closed] = asyncio.get_running_loop().create_future()
@@ -144,6 +147,7 @@ class Connection:
     async def _send(self) -> None:
         while True:
             await self._socket.send(await self._outbox.take())
+            await reach_async("after_delivery")
 
     async def _serve(self) -> None:
         if self.principal is None:
@@ -214,23 +218,25 @@ class Connection:
         try:
             await self._obey(parsed)
         except RefusedError as refusal:
-            self._refuse(refusal.code, refusal.message, client_message_id)
+            retry_after = getattr(refusal, "retry_after", None)
+            self._refuse(refusal.code, refusal.message, client_message_id, retry_after)
         except _Closed:
             raise
         except Exception:  # a fault of ours: the client is told, and the socket stays open for what works
             _logger.exception("connection %s: a %s frame failed", self._id, parsed.type)
             self._refuse(INTERNAL_ERROR, SERVER_FAILED, client_message_id)
 
-    def _refuse(self, code: str, message: str, client_message_id: str | None) -> None:
-        about = {"client_message_id": client_message_id} if client_message_id is not None else {}
-        self._outbox.put(frame("error", code=code, message=message, **about))
+    def _refuse(self, code: str, message: str, client_message_id: str | None, retry_after: float | None = None) -> None:
+        about: dict[str, object] = {"client_message_id": client_message_id, "retry_after": retry_after}
+        known = {name: value for name, value in about.items() if value is not None}
+        self._outbox.put(frame("error", code=code, message=message, **known))
 
     async def _obey(self, parsed: ClientFrame) -> None:
         match parsed:
             case UserMessage():
                 await self._submit(parsed)
             case Resume():
-                self._resume(parsed.thread_id, parsed.after_seq)
+                await self._resume_in_turn(parsed.thread_id, parsed.after_seq)
             case CancelRunFrame():
                 await self._desk.cancel(self._context(self._id, parsed.run_id), parsed.run_id)
             case Authenticate():
@@ -249,6 +255,7 @@ class Connection:
 
     async def _submit(self, message: UserMessage) -> None:
         context = self._context(message.thread_id or str(uuid4()), str(uuid4()))
+        self._check_may_watch(context.thread_id)
         submission = Submission(
             text=message.text,
             client_message_id=message.client_message_id,
@@ -258,6 +265,7 @@ class Connection:
         )
         with context.bind():
             await self._desk.submit(context, submission, self._acknowledge)
+        await self._wait_for_replays(MAX_REPLAYS)  # a message that came again is replayed
 
     def _acknowledge(self, accepted: Accepted) -> None:
         if self._closing.done():
@@ -278,6 +286,23 @@ class Connection:
             self._resume(accepted.thread_id, accepted.seq - 1)
         else:
             self._subscribe(accepted.thread_id).go_live(accepted.seq - 1)
+
+    def _check_may_watch(self, thread_id: str) -> None:
+        if len(self._subscriptions) >= MAX_WATCHED:
+            self._subscriptions = {name: kept for name, kept in self._subscriptions.items() if not kept.is_over}
+        if thread_id not in self._subscriptions and len(self._subscriptions) >= MAX_WATCHED:
+            raise LimitExceededError(f"this socket watches {MAX_WATCHED} threads already; open another one")
+
+    async def _resume_in_turn(self, thread_id: str, after_seq: int) -> None:
+        """Begin a replay; while many are under way, what the client says next waits, and so does the client."""
+        self._check_may_watch(thread_id)
+        if thread_id not in self._replays:
+            await self._wait_for_replays(MAX_REPLAYS - 1)
+        self._resume(thread_id, after_seq)
+
+    async def _wait_for_replays(self, most: int) -> None:
+        while len(self._replays) > most:
+            await asyncio.wait(self._replays.values(), return_when=asyncio.FIRST_COMPLETED)
 
     def _subscribe(self, thread_id: str) -> Subscription:
         if before := self._subscriptions.get(thread_id):

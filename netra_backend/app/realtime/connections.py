@@ -39,7 +39,7 @@ class Connections:
         if len(own) >= self._limit_per_user:
             raise LimitExceededError(f"you have {len(own)} connections already; close one first")
         if self.count >= self._limit:
-            raise LimitExceededError("the server has all the connections it takes; try again later", retry_after=5)
+            raise LimitExceededError("the server has all the connections it takes; try again in 5 s", retry_after=5)
         self._by_user.setdefault(user_id, set()).add(connection)
         self.count += 1
 

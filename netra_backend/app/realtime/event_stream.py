@@ -16,7 +16,7 @@ from netra_backend.app.services.refusals import RefusedError
 
 from .connections import Connections
 from .hub import Hub, Subscription, ThreadKey
-from .outbox import Outbox
+from .outbox import Outbox, Room
 
 HEARTBEAT_SECONDS: Final = 15.0
 
@@ -31,17 +31,15 @@ class EventStream:
         log: of the thread.
         hub: says what is new.
         connections: the register, with its limits.
-        max_outbox: frames that may wait for a slow reader.
+        room: how much may wait for a slow reader.
     """
 
-    def __init__(
-        self, principal: Principal, log: LogReader, hub: Hub, connections: Connections, *, max_outbox: int
-    ) -> None:
+    def __init__(self, principal: Principal, log: LogReader, hub: Hub, connections: Connections, *, room: Room) -> None:
         self.principal: Principal | None = principal
         self._log = log
         self._hub = hub
         self._connections = connections
-        self._outbox = Outbox(max_outbox, self._end)
+        self._outbox = Outbox(room, self._end)
         self._ended = asyncio.Event()
         self._user_id = principal.user_id
         self._expires_at = principal.expires_at

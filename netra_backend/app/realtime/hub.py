@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
+from sys import getsizeof
 from typing import Final
 
 from netra_backend.app.services.agent_events import LogEntry
+from netra_backend.app.services.fault_points import reach
 from netra_backend.app.services.ports import LogReader
 
 from .messages import event_frame, frame
 
 MAX_HELD: Final = 1_000
+MAX_HELD_BYTES: Final = 512 * 1024
 PAGE: Final = 200
 
 ThreadKey = tuple[str, str]
@@ -30,6 +33,7 @@ class Subscription:
 
     Attributes:
         is_over: whether the thread was erased; a new one of the same id is another thread.
+        held_bytes: the memory of what is held for a reader that catches up.
     """
 
     def __init__(self, key: ThreadKey, deliver: Callable[[str], None], ended: Callable[[], None] | None = None) -> None:
@@ -39,6 +43,7 @@ class Subscription:
         self._ended = ended
         self._cursor = 0
         self._held: list[tuple[int, str]] | None = []
+        self.held_bytes = 0
         self._lost_held = False
 
     def offer(self, seq: int, text: str) -> None:
@@ -47,10 +52,13 @@ class Subscription:
             if seq > self._cursor:
                 self._cursor = seq
                 self._deliver(text)
-        elif len(self._held) < MAX_HELD:
+            return
+        self.held_bytes += getsizeof(text)
+        if len(self._held) < MAX_HELD and self.held_bytes <= MAX_HELD_BYTES:
             self._held.append((seq, text))
         else:  # the log has them all; reading on costs less than keeping them
             self._held.clear()
+            self.held_bytes = 0
             self._lost_held = True
 
     def offer_delta(self, text: str) -> None:
@@ -60,7 +68,7 @@ class Subscription:
 
     def go_live(self, after_seq: int) -> None:
         """Pass on what was held beyond `after_seq`, and everything from now on."""
-        held, self._held = self._held or [], None
+        held, self._held, self.held_bytes = self._held or [], None, 0
         self._cursor = max(self._cursor, after_seq)
         for seq, text in held:
             self.offer(seq, text)
@@ -123,6 +131,7 @@ class Hub:
             if not subscriptions:
                 continue
             for entry in group:
+                reach("before_delivery")
                 text = event_frame(entry)
                 for subscription in tuple(subscriptions):
                     subscription.offer(entry.seq, text)

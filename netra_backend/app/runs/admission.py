@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingRun:
-    """A stored run that waits for its turn."""
+    """A stored run that waits for its turn.
+
+    Attributes:
+        attempt: how often it was claimed before.
+        deadline: when it is given up, aware UTC.
+    """
 
     user_id: str
     thread_id: str
     run_id: str
+    attempt: int = 0
+    deadline: datetime = NEVER
 
 
 class Admission:

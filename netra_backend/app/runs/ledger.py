@@ -15,12 +15,17 @@ from operator import attrgetter
 from typing import Any, Final, assert_never
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, insert, select, update
 
 from netra_backend.app.db.bulk import execute_many
 from netra_backend.app.db.engine import Database
+from netra_backend.app.db.keys import KEYS, as_keys, is_key
+from netra_backend.app.db.locks import lock_rows
+from netra_backend.app.db.repositories.event_log import EventLog
+from netra_backend.app.db.roles import Role, act_as
 from netra_backend.app.db.tables import events, runs, threads, users
 from netra_backend.app.services.agent_events import AgentEvent, EventType, LogEntry
+from netra_backend.app.services.fault_points import is_armed, reach
 from netra_backend.app.services.refusals import (
     MessageReusedError,
     NotFoundError,
@@ -29,44 +34,39 @@ from netra_backend.app.services.refusals import (
     ThreadBusyError,
     TooManyRunsError,
 )
-from netra_backend.app.services.run_state import STEPS, RunStatus
+from netra_backend.app.services.run_state import STEPS, FailureCode, RunStatus
 from netra_backend.app.services.submission import IfBusy
 from netra_backend.app.services.user_execution_context import UserExecutionContext
 
 from .run_record import RunRecord
 
 TITLE_CHARACTERS: Final = 80
+MAX_ATTEMPTS: Final = 3
+PAGE: Final = 500
 
 Key = tuple[str, str]
 """(user_id, run_id) or (user_id, thread_id)."""
 
-# The keys of a batch come as one JSON text and lead the join: a row-value `IN (VALUES …)` makes SQLite scan the table.
 # Each statement is made once: building and caching an expression costs more than executing it.
-_KEYS: Final = func.json_each(bindparam("keys")).table_valued("value", name="keys")
-
-
-def _key(*columns: ColumnElement[str]) -> ColumnElement[bool]:
-    """That columns are those of a key, in this order."""
-    return and_(*(column == func.json_extract(_KEYS.c.value, f"$[{place}]") for place, column in enumerate(columns)))
 
 
 def _runs(key: ColumnElement[bool], names: Iterable[str] = RunRecord.__slots__) -> Select[Any]:
     """The runs of the keys, each with the last seq of its thread."""
     of_run = (threads.c.user_id == runs.c.user_id) & (threads.c.thread_id == runs.c.thread_id)
     columns = (runs.c[name] for name in names)
-    return select(*columns, threads.c.last_seq).join_from(_KEYS, runs, key).join(threads, of_run).with_for_update()
+    return select(*columns, threads.c.last_seq).join_from(KEYS, runs, key).join(threads, of_run)
 
 
-_RUNS_BY_ID: Final = _runs(_key(runs.c.user_id, runs.c.run_id))
-_RUN_STATES_BY_ID: Final = _runs(_key(runs.c.user_id, runs.c.run_id), names=("user_id", "run_id", "status", "attempt"))
-_RUNS_BY_MESSAGE: Final = _runs(_key(runs.c.user_id, runs.c.message_scope, runs.c.client_message_id))
-_UNFINISHED_RUNS_BY_THREAD: Final = _runs(_key(runs.c.user_id, runs.c.thread_id) & runs.c.finished_at.is_(None))
-_THREADS_BY_ID: Final = (
-    select(threads.c.user_id, threads.c.thread_id, threads.c.last_seq)
-    .join_from(_KEYS, threads, _key(threads.c.user_id, threads.c.thread_id))
-    .with_for_update()
+_RUNS_BY_ID: Final = _runs(is_key(runs.c.user_id, runs.c.run_id))
+_RUN_STATES_BY_ID: Final = _runs(
+    is_key(runs.c.user_id, runs.c.run_id), names=("user_id", "run_id", "thread_id", "status", "attempt")
 )
-_USERS_BY_ID: Final = select(users.c.user_id).join_from(_KEYS, users, _key(users.c.user_id))
+_RUNS_BY_MESSAGE: Final = _runs(is_key(runs.c.user_id, runs.c.message_scope, runs.c.client_message_id))
+_UNFINISHED_RUNS_BY_THREAD: Final = _runs(is_key(runs.c.user_id, runs.c.thread_id) & runs.c.finished_at.is_(None))
+_THREADS_BY_ID: Final = select(threads.c.user_id, threads.c.thread_id, threads.c.last_seq).join_from(
+    KEYS, threads, is_key(threads.c.user_id, threads.c.thread_id)
+)
+_USERS_BY_ID: Final = select(users.c.user_id).join_from(KEYS, users, is_key(users.c.user_id))
 _INSERT_RUN: Final = insert(runs)
 _RUN_COLUMNS: Final = tuple(runs.c.keys())
 _RUN: Final = attrgetter(*_RUN_COLUMNS)
@@ -124,10 +124,20 @@ class SubmitMessage:
 
 @dataclass(frozen=True, slots=True)
 class ClaimRun:
-    """Begin a queued run: its attempt is raised and `agent_started` logged."""
+    """Begin a queued run, or take over one whose process is dead: its attempt is raised.
+
+    The first claim logs `agent_started`. One that comes after the deadline, or after the last attempt, ends the run
+    instead: whoever claims looks at the status of what is written.
+
+    Attributes:
+        attempt: the last one that the claimer knows of; a run that has had another since is somebody else's.
+        max_attempts: after so many the run is given up.
+    """
 
     user_id: str
     run_id: str
+    attempt: int = 0
+    max_attempts: int = MAX_ATTEMPTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +166,15 @@ class CancelRun:
     reason: str
 
 
-Command = SubmitMessage | ClaimRun | AppendEvents | CancelRun
+@dataclass(frozen=True, slots=True)
+class ExpireRun:
+    """End an unfinished run whose deadline has passed; refused while it has not, or when the run has ended."""
+
+    user_id: str
+    run_id: str
+
+
+Command = SubmitMessage | ClaimRun | AppendEvents | CancelRun | ExpireRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +203,7 @@ class Ledger:
     """
 
     def __init__(self, database: Database, publish: Callable[[Sequence[LogEntry]], None]) -> None:
+        self._database = database
         self._writer = database.writer
         self._publish = publish
 
@@ -197,6 +216,7 @@ class Ledger:
         """
 
         def committed(written: Written) -> None:
+            _reach("after", written.entries)
             try:
                 if on_commit is not None:
                     on_commit(written)
@@ -206,13 +226,34 @@ class Ledger:
 
         return self._writer.submit(apply_commands, command, committed)
 
+    async def entries_of(self, run: RunRecord) -> list[LogEntry]:
+        """What is logged of a run but its message, in order; raises NotFoundError, StorageUnavailableError."""
+        context = UserExecutionContext.from_request(run.user_id, run.thread_id, run.run_id, run.request_id)
+        log = EventLog(context, self._database)
+        found: list[LogEntry] = []
+        after_seq = run.message_seq
+        while page := await log.read(after_seq, PAGE):
+            found.extend(entry for entry in page if entry.run_id == run.run_id)
+            after_seq = page[-1].seq
+        return found
+
 
 def apply_commands(connection: Connection, commands: Sequence[Command]) -> list[Written | Exception]:
     """Apply commands in order, inside the caller's transaction; see `BulkOperation`."""
+    act_as(connection, Role.LEDGER)
     fold = _Fold(connection, commands)
     outcomes = [fold.apply(command) for command in commands]
     fold.flush()
+    for outcome in outcomes:
+        if isinstance(outcome, Written):
+            _reach("before", outcome.entries)
     return outcomes
+
+
+def _reach(when: str, entries: Sequence[LogEntry]) -> None:
+    if is_armed():
+        for entry in entries:
+            reach(f"{when}_commit:{entry.type}")
 
 
 class _Fold:
@@ -246,8 +287,11 @@ class _Fold:
                         busy_threads.add((context.user_id, context.thread_id))
                 case AppendEvents(run=run):
                     claimed_runs[run.user_id, run.run_id] = run
-                case ClaimRun() | CancelRun():
+                case ClaimRun() | CancelRun() | ExpireRun():
                     named_runs.add((command.user_id, command.run_id))
+        submitting_users = {(user_id,) for user_id, _ in named_threads}
+        claimed_threads = {(run.user_id, run.thread_id) for run in claimed_runs.values()}
+        lock_rows(self._connection, submitting_users, named_threads | claimed_threads, named_runs)
         self._load_states({key: run for key, run in claimed_runs.items() if key not in named_runs})
         self._load_runs(_RUNS_BY_ID, named_runs)
         self._load_runs(_RUNS_BY_MESSAGE, messages)
@@ -260,7 +304,7 @@ class _Fold:
     def _load_runs(self, statement: Select[Any], keys: Collection[tuple[str, ...]]) -> None:
         if not keys:
             return
-        for *columns, last_seq in self._connection.execute(statement, {"keys": _json(keys)}):
+        for *columns, last_seq in self._connection.execute(statement, {"keys": as_keys(keys)}):
             run = RunRecord.from_columns(columns)
             self._last_seq[run.user_id, run.thread_id] = last_seq
             self._runs[run.user_id, run.run_id] = run
@@ -270,23 +314,23 @@ class _Fold:
         """What may have changed of runs that were claimed; the rest their claimers have, and it never changes."""
         if not claimed:
             return
-        rows = self._connection.execute(_RUN_STATES_BY_ID, {"keys": _json(list(claimed))})
-        for user_id, run_id, status, attempt, last_seq in rows:
+        rows = self._connection.execute(_RUN_STATES_BY_ID, {"keys": as_keys(claimed.keys())})
+        for user_id, run_id, thread_id, status, attempt, last_seq in rows:
             run = claimed[user_id, run_id]
-            if (status, attempt) != (run.status, run.attempt):
-                run = replace(run, status=RunStatus(status), attempt=attempt)
-            self._last_seq[user_id, run.thread_id] = last_seq
+            if (thread_id, status, attempt) != (run.thread_id, run.status, run.attempt):
+                run = replace(run, thread_id=thread_id, status=RunStatus(status), attempt=attempt)
+            self._last_seq[user_id, thread_id] = last_seq
             self._runs[user_id, run_id] = run
 
     def _load_threads(self, keys: Collection[Key]) -> None:
         if not keys:
             return
-        for user_id, thread_id, last_seq in self._connection.execute(_THREADS_BY_ID, {"keys": _json(keys)}):
+        for user_id, thread_id, last_seq in self._connection.execute(_THREADS_BY_ID, {"keys": as_keys(keys)}):
             self._last_seq[user_id, thread_id] = last_seq
 
     def _load_users(self, user_ids: set[str]) -> None:
         if user_ids:
-            keys = {"keys": _json([(user_id,) for user_id in user_ids])}
+            keys = {"keys": as_keys([(user_id,) for user_id in user_ids])}
             self._users.update(self._connection.execute(_USERS_BY_ID, keys).scalars())
 
     def apply(self, command: Command) -> Written | Exception:
@@ -301,6 +345,8 @@ class _Fold:
                     return self._append(command)
                 case CancelRun():
                     return self._cancel(command)
+                case ExpireRun():
+                    return self._expire(command)
                 case _ as never:
                     assert_never(never)
         except RefusedError as refusal:
@@ -367,7 +413,21 @@ class _Fold:
         return [(run.run_id, self._end_as_cancelled(run, "interrupted by a newer message")) for run in unfinished]
 
     def _claim(self, command: ClaimRun) -> Written:
-        run = self._step(self._run(command.user_id, command.run_id), RunStatus.RUNNING)
+        run = self._run(command.user_id, command.run_id)
+        if run.status.is_final or run.attempt != command.attempt:
+            raise StaleRunError(
+                f"run {run.run_id} is {run.status} in attempt {run.attempt} and cannot be claimed after attempt "
+                f"{command.attempt}"
+            )
+        if run.deadline <= self._now:
+            return self._time_out(run)
+        if run.attempt >= command.max_attempts:
+            message = f"the server stopped {run.attempt} times while the run went on; it is not tried again"
+            return self._give_up(run, RunStatus.FAILED, FailureCode.ATTEMPTS_EXHAUSTED, message)
+        is_begun = run.status is RunStatus.RUNNING
+        run = self._step(run, RunStatus.RUNNING)
+        if is_begun:  # the log goes on where it ends
+            return Written(run, ())
         entry = self._log(run, EventType.AGENT_STARTED, {"attempt": run.attempt}, agent=run.agent)
         return Written(run, (entry,))
 
@@ -385,6 +445,8 @@ class _Fold:
             if (context.user_id, context.thread_id, context.run_id) != (run.user_id, run.thread_id, run.run_id):
                 raise StaleRunError(f"an event of another run was emitted into run {run.run_id}")
         if command.outcome is not None:
+            if not command.outcome.is_final:
+                raise StaleRunError(f"run {run.run_id} cannot become {command.outcome} by an event of its own")
             run = self._step(run, command.outcome, command.error)
         return Written(run, tuple(self._log_event(event) for event in command.events))
 
@@ -394,6 +456,22 @@ class _Fold:
             return Written(run, ())
         entry = self._end_as_cancelled(run, command.reason)
         return Written(self._runs[run.user_id, run.run_id], (entry,))
+
+    def _expire(self, command: ExpireRun) -> Written:
+        run = self._run(command.user_id, command.run_id)
+        if run.status.is_final or run.deadline > self._now:
+            raise StaleRunError(f"run {run.run_id} is {run.status} and its deadline is {run.deadline.isoformat()}")
+        return self._time_out(run)
+
+    def _time_out(self, run: RunRecord) -> Written:
+        waited = "waited" if run.status is RunStatus.QUEUED else "took"
+        message = f"the run {waited} longer than it may"
+        return self._give_up(run, RunStatus.TIMED_OUT, FailureCode.DEADLINE_EXCEEDED, message)
+
+    def _give_up(self, run: RunRecord, status: RunStatus, code: FailureCode, message: str) -> Written:
+        run = self._step(run, status, code)
+        data = {"code": code, "message": message}
+        return Written(run, (self._log(run, EventType.AGENT_FAILED, data, agent=run.agent, final=True),))
 
     def _end_as_cancelled(self, run: RunRecord, reason: str) -> LogEntry:
         run = self._step(run, RunStatus.CANCELLED)
@@ -409,7 +487,7 @@ class _Fold:
         if status not in STEPS[run.status]:
             raise StaleRunError(f"run {run.run_id} is {run.status} and cannot become {status}")
         if status is RunStatus.RUNNING:
-            changed = replace(run, status=status, attempt=run.attempt + 1, started_at=self._now)
+            changed = replace(run, status=status, attempt=run.attempt + 1, started_at=run.started_at or self._now)
         else:
             changed = replace(run, status=status, error=error, finished_at=self._now)
         self._runs[run.user_id, run.run_id] = changed
@@ -484,4 +562,4 @@ class _Fold:
 
 
 def _json(value: Any) -> str:
-    return orjson.dumps(list(value) if isinstance(value, set) else value).decode()
+    return orjson.dumps(value).decode()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from netra_backend.app.db.errors import StorageUnavailableError
-from netra_backend.app.services.agent_events import AgentEvent
+from netra_backend.app.services.agent_events import AgentEvent, LogEntry
 from netra_backend.app.services.refusals import StaleRunError
 from netra_backend.app.services.run_state import RunStatus
 
@@ -28,7 +28,9 @@ class RunJournal:
         ledger: writes.
         run: as claimed.
         publish_delta: shows streamed text to whoever watches.
+        earlier: what earlier attempts have logged.
         max_uncommitted: how many events may wait for the disk before `append` makes the agent wait.
+        max_uncommitted_bytes: how much data may wait so; one event always may.
         max_event_bytes: how large the data of one event may be.
     """
 
@@ -38,13 +40,18 @@ class RunJournal:
         run: RunRecord,
         publish_delta: Callable[[str, str, str, str], None],
         *,
+        earlier: Sequence[LogEntry] = (),
         max_uncommitted: int,
+        max_uncommitted_bytes: int = 1024 * 1024,
         max_event_bytes: int,
     ) -> None:
         self._ledger = ledger
         self._run = run
         self._publish_delta = publish_delta
+        self.earlier = earlier
         self._max_uncommitted = max_uncommitted
+        self._max_uncommitted_bytes = max_uncommitted_bytes
+        self._uncommitted_bytes = 0
         self._max_event_bytes = max_event_bytes
         self._loop = asyncio.get_running_loop()
         self._waiting: list[AgentEvent] = []
@@ -61,7 +68,10 @@ class RunJournal:
     async def append(self, event: AgentEvent) -> None:
         """Take an event; see `Journal.append`."""
         self._take(event)
-        while self._taken - self._committed > self._max_uncommitted:
+        while (
+            self._taken - self._committed > self._max_uncommitted
+            or self._uncommitted_bytes > self._max_uncommitted_bytes
+        ):
             await self._wait_for_progress()
 
     async def flush(self) -> None:
@@ -75,6 +85,21 @@ class RunJournal:
         self._take(event)
         self._outcome, self._error = outcome, error
         await self.flush()
+
+    async def confirm(self) -> None:
+        """Ask the database, by a write of nothing, whether the attempt holds; see `Journal.confirm`."""
+        refusals = 0
+        while True:
+            try:
+                await self._ledger.write(AppendEvents(self._run, ()))
+                return
+            except StorageUnavailableError:
+                await asyncio.sleep(RETRY_SECONDS[min(refusals, len(RETRY_SECONDS) - 1)])
+                refusals += 1
+
+    def close(self) -> None:
+        """Take nothing more; see `Journal.close`."""
+        self._failure = self._failure or StaleRunError("the attempt is over")
 
     def delta(self, text: str) -> None:
         """Show streamed text; see `Journal.delta`."""
@@ -93,6 +118,7 @@ class RunJournal:
             )
         self._waiting.append(event)
         self._taken += 1
+        self._uncommitted_bytes += size
         if not self._sending:
             self._sending = True
             self._loop.call_soon(self._send)
@@ -122,6 +148,7 @@ class RunJournal:
             return
         self._refusals = 0
         self._committed += len(command.events)
+        self._uncommitted_bytes -= sum(len(event.data.encode()) for event in command.events)
         if self._waiting:
             self._send()
         else:

@@ -1,28 +1,25 @@
-"""Runs, as the API sees them: submitted, cancelled, taken up after a start."""
+"""Runs, as the API sees them: submitted, cancelled, taken up again, handed back at the end."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-import orjson
-
 from netra_backend.app.db.engine import Database
 from netra_backend.app.db.system_operations import find_unfinished_runs
-from netra_backend.app.services.agent_events import AgentEvent, EventType
-from netra_backend.app.services.refusals import StaleRunError
+from netra_backend.app.services.fault_points import reach, reach_async
+from netra_backend.app.services.refusals import ShuttingDownError
 from netra_backend.app.services.run_state import RunStatus
 from netra_backend.app.services.submission import Accepted, Submission
 from netra_backend.app.services.user_execution_context import UserExecutionContext
 
-from .admission import Admission
+from .admission import Admission, WaitingRun
 from .dispatch_local import LocalDispatcher
-from .ledger import AppendEvents, CancelRun, Ledger, SubmitMessage, Written
+from .ledger import CancelRun, Ledger, SubmitMessage, Written
 from .rate_limit import RateLimit
-from .run_record import RunRecord
+from .stored_bytes import StoredBytes
 
 
 class RunService:
@@ -33,10 +30,14 @@ class RunService:
         dispatcher: starts what is stored.
         admission: knows how many runs a user has.
         rate_limit: how fast a user may send.
+        stored_bytes: how much a user may have stored.
         check_agent: raises a RefusedError for the name of an agent that nobody knows.
         default_agent: who answers when the message names nobody.
         run_timeout: after which a run is given up.
         max_unfinished_per_user: runs that one user may have waiting and running.
+
+    Attributes:
+        is_draining: whether no more messages are taken, since the server stops.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class RunService:
         dispatcher: LocalDispatcher,
         admission: Admission,
         rate_limit: RateLimit,
+        stored_bytes: StoredBytes,
         *,
         check_agent: Callable[[str], object],
         default_agent: str,
@@ -56,10 +58,12 @@ class RunService:
         self._dispatcher = dispatcher
         self._admission = admission
         self._rate_limit = rate_limit
+        self._stored_bytes = stored_bytes
         self._check_agent = check_agent
         self._default_agent = default_agent
         self._run_timeout = run_timeout
         self._max_unfinished_per_user = max_unfinished_per_user
+        self.is_draining = False
 
     async def submit(
         self,
@@ -81,9 +85,12 @@ class RunService:
             RefusedError: it was not stored, and why.
             StorageUnavailableError: it was not stored; the database cannot be written now.
         """
+        if self.is_draining:
+            raise ShuttingDownError
         agent = submission.agent or self._default_agent
         self._check_agent(agent)
         self._rate_limit.spend(context.user_id)
+        await self._stored_bytes.check(context)
         user_id = context.user_id
         unfinished = self._admission.unfinished_of(user_id) + self._submitting[user_id]
         limit = self._max_unfinished_per_user
@@ -102,6 +109,7 @@ class RunService:
             try:
                 if acknowledge is not None:
                     acknowledge(_accepted(written))
+                reach("after_acknowledge")
             finally:  # it is stored: its run must be done, whoever hears of it
                 for run_id in written.interrupted:
                     self.stop(user_id, run_id)
@@ -110,6 +118,7 @@ class RunService:
 
         self._submitting[user_id] += 1
         try:
+            await reach_async("before_store")
             return _accepted(await self._ledger.write(command, stored))
         finally:
             self._submitting[user_id] -= 1
@@ -147,30 +156,22 @@ class RunService:
             self.stop(run.user_id, run.run_id)
 
     async def recover(self, database: Database) -> None:
-        """Take up what an earlier process has left: what waited waits again, what ran is truthfully ended.
+        """Take up every stored run that is neither waiting nor running here: those of an earlier process that is dead,
+        and any whose hint was lost.
+
+        What waited waits again; what ran is run again in its next attempt. Called before anything is served, and then
+        again and again: the database alone knows what is still to be done.
 
         Args:
-            database: read before anything is served.
+            database: where the runs are; this process must be the only one that does them.
         """
         for row in await database.read(find_unfinished_runs):
-            run = RunRecord.from_columns(row)
-            if run.status is RunStatus.QUEUED:
-                self._dispatcher.offer(run)
-            else:
-                await self._end_orphan(run)
+            self._dispatcher.offer(WaitingRun(*tuple(row)))
 
-    async def _end_orphan(self, run: RunRecord) -> None:
-        context = UserExecutionContext.from_request(run.user_id, run.thread_id, run.run_id, run.request_id)
-        failure = {"code": "server_restarted", "message": "the server stopped while the run was going on; ask again"}
-        event = AgentEvent(
-            context=context,
-            type=EventType.AGENT_FAILED,
-            agent=run.agent,
-            data=orjson.dumps(failure).decode(),
-            final=True,
-        )
-        with suppress(StaleRunError):  # it has ended in the meantime
-            await self._ledger.write(AppendEvents(run, (event,), RunStatus.FAILED, failure["code"]))
+    async def drain(self, grace_seconds: float) -> None:
+        """Take no more messages, let what runs end within some time, and hand the rest back for the next start."""
+        self.is_draining = True
+        await self._dispatcher.close(grace_seconds)
 
 
 def _accepted(written: Written) -> Accepted:

@@ -37,13 +37,31 @@ class Emitter(Protocol):
             name: the tool's name.
             call: does the work; starts only after `tool_executing` is committed.
             arguments: what the log tells of the call.
-            idempotent: whether it may be repeated when a crash has hidden its outcome.
+            idempotent: whether it may be repeated when a crash has hidden its outcome; a run whose other tool was cut
+                off by a crash fails, since nobody knows what that tool has done.
 
         Returns:
-            What `call` returned.
+            What `call` returned. In a run that was taken over after a crash, the result that is stored, as its JSON
+            reads; `call` is not called then.
 
         Raises:
             Exception: what `call` raised, after a `tool_completed` with status "error".
+            EarlierFailureError: it raised before the crash; only the type's name is stored.
+        """
+
+    async def keyed_tool(
+        self,
+        name: str,
+        call: Callable[[str], Awaitable[JsonValue]],
+        *,
+        arguments: Mapping[str, JsonValue] | None = None,
+    ) -> JsonValue:
+        """Call a tool that is idempotent by a key, as a payment with an idempotency key is; otherwise as `tool`.
+
+        Args:
+            name: the tool's name.
+            call: does the work; gets the key, the `tool_call_id`, which is the same when a crash has it repeated.
+            arguments: what the log tells of the call.
         """
 
     async def delegate(self, name: str, agent: Agent, message: str) -> JsonValue:
@@ -55,15 +73,22 @@ class Emitter(Protocol):
             message: what it is asked.
 
         Returns:
-            What its `run` returned.
+            What its `run` returned. In a run that was taken over after a crash, the result that is stored; it is not
+            run again then.
 
         Raises:
             Exception: what its `run` raised, after an `agent_failed` of the sub-agent.
+            EarlierFailureError: it raised before the crash; only the type's name is stored.
         """
 
 
 class Agent(Protocol):
-    """An agent: built afresh for each run, so whatever it keeps on itself is that run's."""
+    """An agent: built afresh for each run, so whatever it keeps on itself is that run's.
+
+    A run that a crash has cut off is run again from its beginning with what is stored: thoughts that were logged are
+    not logged again, tools and sub-agents that have ended are not called again. So what an agent does next may depend
+    on its message and on what its tools returned; whatever else decides (time, chance, a model) belongs in a tool.
+    """
 
     async def run(self, context: UserExecutionContext, message: str, emit: Emitter) -> JsonValue:
         """Answer one message.
@@ -91,6 +116,10 @@ class UsageRecords(Protocol):
 class Journal(Protocol):
     """Where a run's events are written, in order, under the attempt that claimed it."""
 
+    @property
+    def earlier(self) -> Sequence[LogEntry]:
+        """What earlier attempts have logged of the run, in order; nothing in its first."""
+
     async def append(self, event: AgentEvent) -> None:
         """Take an event; returns before it is on disk, unless too many of the run wait for theirs.
 
@@ -103,6 +132,12 @@ class Journal(Protocol):
 
     async def finish(self, event: AgentEvent, outcome: RunStatus, error: str | None = None) -> None:
         """Take the run's last event, end the run with it, and wait until both are on disk; raises as `append`."""
+
+    async def confirm(self) -> None:
+        """Wait until it is certain that the run is still this attempt's; raises as `append`."""
+
+    def close(self) -> None:
+        """Take nothing more: the attempt is over, whoever still writes gets a StaleRunError."""
 
     def delta(self, text: str) -> None:
         """Show a piece of text to whoever watches the run now."""

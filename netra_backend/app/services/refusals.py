@@ -84,7 +84,23 @@ class TooManyRunsError(LimitExceededError):
     code = "too_many_runs"
 
 
+class TooMuchStoredError(LimitExceededError):
+    """Raised when a user has as many bytes stored as the settings grant."""
+
+    code = "too_much_stored"
+
+
 class StaleRunError(RefusedError):
     """Raised when a run is written to that has ended, was taken over, or is no more: the writer must stop."""
 
     code = "stale_run"
+
+
+class ShuttingDownError(RefusedError):
+    """Raised when a message comes while the server drains: nothing was stored; the next server takes it."""
+
+    code = "shutting_down"
+
+    def __init__(self, message: str = "the server is going away; send the message again in a moment") -> None:
+        super().__init__(message)
+        self.retry_after = 1.0

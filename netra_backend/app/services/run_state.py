@@ -1,4 +1,4 @@
-"""The life of a run: its states and the steps between them."""
+"""The life of a run: its states, the steps between them, and why it may fail."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ class RunStatus(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
 
     @property
     def is_final(self) -> bool:
@@ -21,10 +22,22 @@ class RunStatus(StrEnum):
         return not STEPS[self]
 
 
+_ENDS: Final = frozenset({RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.TIMED_OUT})
 STEPS: Final[dict[RunStatus, frozenset[RunStatus]]] = {
-    RunStatus.QUEUED: frozenset({RunStatus.RUNNING, RunStatus.FAILED, RunStatus.CANCELLED}),
-    RunStatus.RUNNING: frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED}),
+    RunStatus.QUEUED: _ENDS | {RunStatus.RUNNING},
+    RunStatus.RUNNING: _ENDS | {RunStatus.RUNNING, RunStatus.COMPLETED},  # running again: taken over
     RunStatus.COMPLETED: frozenset(),
     RunStatus.FAILED: frozenset(),
     RunStatus.CANCELLED: frozenset(),
+    RunStatus.TIMED_OUT: frozenset(),
 }
+
+
+class FailureCode(StrEnum):
+    """Why a run failed: `data.code` of its `agent_failed`, and its `error`."""
+
+    AGENT_ERROR = "agent_error"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    TOOL_OUTCOME_UNKNOWN = "tool_outcome_unknown"
+    REPLAY_DIVERGED = "replay_diverged"

@@ -18,19 +18,26 @@ import pytest_asyncio
 from netra_golden_path.client import Account, Target
 from netra_golden_path.deployment import admitting, started
 from netra_golden_path.prover import Options, prove
+from tests.support.database import Backend, backend
+
+__all__ = ["backend"]
 
 USERS = 20
 JOURNEYS = 2
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def target() -> AsyncIterator[Target]:
-    """The deployment that the environment names, or one started for these tests."""
+async def target(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Target]:
+    """The deployment that the environment names, or one started for these tests, over either database."""
     base_url = os.environ.get("STAGING_BASE_URL")
     if base_url:
+        if backend.name != "sqlite":
+            pytest.skip("the deployment has its own database")
         yield Target.of(base_url, os.environ.get("STAGING_WEBSOCKET_URL") or None)
         return
-    async with started(admitting(USERS, JOURNEYS)) as deployment:
+    settings = backend.settings(tmp_path_factory.mktemp("data"))
+    limits = {f"NETRA_{name.upper()}": value for name, value in settings.items()}
+    async with started({**limits, **admitting(USERS, JOURNEYS)}) as deployment:
         yield Target.of(deployment.url)
 
 

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 
 from netra_backend.app.agents.base import JournalEmitter, describe, to_json
+from netra_backend.app.agents.replay import Replay
 from netra_backend.app.services.agent_events import EventType
 from netra_backend.app.services.json_values import JsonValue
 from netra_backend.app.services.ports import Agent, Emitter
@@ -72,7 +73,7 @@ def context() -> UserExecutionContext:
 @pytest.fixture
 def emit(context: UserExecutionContext, journal: RecordingJournal) -> JournalEmitter:
     """The emitter of the run's own agent."""
-    return JournalEmitter(context, "supervisor", journal)
+    return JournalEmitter(context, "supervisor", journal, Replay(()))
 
 
 # JSON

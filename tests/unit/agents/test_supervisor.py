@@ -219,7 +219,7 @@ async def test_a_run_ends_at_its_deadline(seconds: float) -> None:
     context = make_context("ann", deadline=datetime.now(UTC) + timedelta(seconds=seconds))
     journal = await execute(act, context=context)
     message = {"code": "deadline_exceeded", "message": "the run took longer than it may"}
-    ends_with(journal, RunStatus.FAILED, "deadline_exceeded", message)
+    ends_with(journal, RunStatus.TIMED_OUT, "deadline_exceeded", message)
     assert stopped.is_set()
 
 

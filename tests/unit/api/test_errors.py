@@ -21,7 +21,7 @@ from netra_backend.app.api import errors, middleware
 from netra_backend.app.api.accounts import EmailTakenError, RegistrationClosedError
 from netra_backend.app.api.errors import refusal_response
 from netra_backend.app.api.usage_upload import InvalidUploadError, RowError
-from netra_backend.app.db.errors import StorageUnavailableError
+from netra_backend.app.db.errors import OutcomeUnknownError, StorageUnavailableError
 from netra_backend.app.services.principal import AuthenticationError
 from netra_backend.app.services.refusals import (
     InvalidRequestError,
@@ -30,9 +30,11 @@ from netra_backend.app.services.refusals import (
     NotFoundError,
     RateLimitedError,
     RefusedError,
+    ShuttingDownError,
     StaleRunError,
     ThreadBusyError,
     TooManyRunsError,
+    TooMuchStoredError,
 )
 
 REFUSALS: list[tuple[RefusedError, int, str]] = [
@@ -48,7 +50,10 @@ REFUSALS: list[tuple[RefusedError, int, str]] = [
     (LimitExceededError("no", retry_after=0.2), 429, "limit_exceeded"),
     (RateLimitedError("no", retry_after=1.5), 429, "rate_limited"),
     (TooManyRunsError("no"), 429, "too_many_runs"),
+    (TooMuchStoredError("no"), 429, "too_much_stored"),
     (StorageUnavailableError("disk full"), 503, "storage_unavailable"),
+    (OutcomeUnknownError(), 503, "outcome_unknown"),
+    (ShuttingDownError(), 503, "shutting_down"),
     (StaleRunError("no"), 409, "stale_run"),
 ]
 NAMES = [f"{type(refusal).__name__}{number}" for number, (refusal, _, _) in enumerate(REFUSALS)]

@@ -5,17 +5,29 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import sys
 import threading
 from contextvars import ContextVar
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from netra_backend.app.db.engine import Database
-from netra_backend.app.db.errors import DatabaseInUseError, StorageUnavailableError
-from tests.support.database import FILE, WAIT_SECONDS, add_users, database_url, open_database, user_row, writer_held
+from netra_backend.app.db.errors import DatabaseInUseError, DatabaseOpenError, StorageUnavailableError
+from tests.support.database import (
+    FILE,
+    WAIT_SECONDS,
+    Backend,
+    add_users,
+    all_rows,
+    database_url,
+    on_sqlite,
+    open_database,
+    user_row,
+    writer_held,
+)
 
 
 def _pragma(connection: Connection, name: str) -> object:
@@ -26,7 +38,8 @@ def _mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-async def test_nobody_else_may_read_the_files(tmp_path: Path) -> None:
+@on_sqlite
+async def test_nobody_else_may_read_the_files(backend: Backend, tmp_path: Path) -> None:
     """The database and its journals have mode 0600, whatever the process's umask would allow."""
     before = os.umask(0)
     try:
@@ -41,7 +54,8 @@ async def test_nobody_else_may_read_the_files(tmp_path: Path) -> None:
     assert set(modes.values()) == {0o600}
 
 
-async def test_a_database_is_opened_once(tmp_path: Path) -> None:
+@on_sqlite
+async def test_a_database_is_opened_once(backend: Backend, tmp_path: Path) -> None:
     """While one server has the database a second one is refused and the first goes on; once closed, it may be had."""
     async with open_database(tmp_path) as database:
         for _ in range(2):
@@ -52,14 +66,51 @@ async def test_a_database_is_opened_once(tmp_path: Path) -> None:
         await add_users(database, "bob")
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "postgresql://u:secret-word@host/db"])
+@on_sqlite
+async def test_damage_that_is_met_while_serving_is_unavailable_storage(backend: Backend, tmp_path: Path) -> None:
+    """A statement that meets a damaged page is not taken for a wrong statement, neither read nor written."""
+    async with open_database(tmp_path) as database:
+        await add_users(database, "alice")
+    with (tmp_path / FILE).open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(4096)
+        file.write(b"\xa5" * (size - 4096))
+    database = await asyncio.to_thread(Database, database_url(tmp_path))
+    try:
+        for ask in (database.read, database.writer.run):
+            with pytest.raises(StorageUnavailableError, match="malformed"):
+                await ask(lambda connection: connection.execute(text("SELECT * FROM users")).all())
+    finally:
+        await database.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite://",
+        "sqlite:///:memory:",
+        "mysql://u:secret-word@host/db",
+        "postgresql+asyncpg://u:secret-word@host/db",
+        "u:secret-word@host",
+        "postgresql://u:secret-word@host:port/db",
+    ],
+)
 def test_other_databases_are_refused_without_their_password(url: str) -> None:
-    """What is no SQLite file is refused at once, and the refusal shows no password."""
-    with pytest.raises(ValueError, match="expected sqlite:///PATH") as caught:
+    """What is neither an SQLite file nor a PostgreSQL database is refused at once, with no password in the refusal."""
+    with pytest.raises(ValueError, match=r"database_url: expected (sqlite:///PATH|postgresql://)") as caught:
         Database(url)
     assert "secret-word" not in str(caught.value)
+    assert caught.value.__cause__ is None
 
 
+def test_a_missing_driver_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who names a PostgreSQL database without its driver is told which extra to install."""
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(DatabaseOpenError, match=r"PostgreSQL needs psycopg; install .* 'netra\[cluster\]'"):
+        Database("postgresql://host/name")
+
+
+@on_sqlite
 async def test_the_pragmas_are_set_on_every_connection(database: Database) -> None:
     """Reader and writer are in WAL mode, sync in full and enforce foreign keys."""
 
@@ -74,8 +125,8 @@ async def test_the_pragmas_are_set_on_every_connection(database: Database) -> No
     assert await database.read(settings) == ("wal", full, 1, 5_000, 1)
 
 
-async def test_every_reader_of_the_pool_refuses_to_write(tmp_path: Path) -> None:
-    """However many read at once, none of their connections can write."""
+async def test_every_reader_of_the_pool_refuses_to_write(backend: Backend, tmp_path: Path) -> None:
+    """However many read at once, none of their connections can write, whatever role they act as."""
     count = 3
     together = threading.Barrier(count)
 
@@ -86,9 +137,8 @@ async def test_every_reader_of_the_pool_refuses_to_write(tmp_path: Path) -> None
     async with open_database(tmp_path, reader_threads=count) as database:
         refusals = await asyncio.gather(*(database.read(work) for _ in range(count)), return_exceptions=True)
         assert [type(refusal) for refusal in refusals] == [StorageUnavailableError] * count
-        assert "readonly" in str(refusals[0])
-        stored = await database.read(lambda connection: connection.execute(text("SELECT count(*) FROM users")).scalar())
-        assert stored == 0
+        assert "readonly" in str(refusals[0]).replace("-", "")
+        assert (await all_rows(database))["users"] == []
 
 
 async def test_a_read_is_one_moment(database: Database) -> None:
@@ -117,6 +167,7 @@ async def test_reads_do_not_wait_for_the_writer(database: Database) -> None:
         assert await database.read(lambda connection: connection.execute(text("SELECT 1")).scalar()) == 1
 
 
+@on_sqlite
 async def test_foreign_keys_are_enforced(database: Database) -> None:
     """A row that belongs to nobody is refused."""
     orphan = text("INSERT INTO threads VALUES ('nobody', 't', NULL, '', '', 0)")
@@ -124,18 +175,17 @@ async def test_foreign_keys_are_enforced(database: Database) -> None:
         await database.writer.run(lambda connection: connection.execute(orphan))
 
 
-async def test_a_read_that_fails_leaves_its_connection_usable(tmp_path: Path) -> None:
+async def test_a_read_that_fails_leaves_its_connection_usable(backend: Backend, tmp_path: Path) -> None:
     """What the work raises is passed on, and the pool's only connection serves the next."""
     async with open_database(tmp_path, reader_threads=1) as database:
         with pytest.raises(ZeroDivisionError):
             await database.read(lambda _connection: 1 / 0)
-        with pytest.raises(StorageUnavailableError, match="no such table") as caught:
+        with pytest.raises(DBAPIError, match="nowhere"):
             await database.read(lambda connection: connection.execute(text("SELECT * FROM nowhere")))
-        assert isinstance(caught.value.__cause__, OperationalError)
         assert await database.read(lambda connection: connection.execute(text("SELECT 1")).scalar()) == 1
 
 
-async def test_a_cancelled_reader_does_not_take_its_connection_along(tmp_path: Path) -> None:
+async def test_a_cancelled_reader_does_not_take_its_connection_along(backend: Backend, tmp_path: Path) -> None:
     """A caller who goes away in the middle of a statement leaves the pool's only connection to the next one, whole."""
     loop = asyncio.get_running_loop()
     entered, leave = asyncio.Event(), threading.Event()
@@ -172,7 +222,7 @@ async def test_a_read_sees_the_callers_context_variables(database: Database) -> 
     assert variable.get() == "alice"
 
 
-async def test_closing_while_somebody_reads_does_not_block_the_event_loop(tmp_path: Path) -> None:
+async def test_closing_while_somebody_reads_does_not_block_the_event_loop(backend: Backend, tmp_path: Path) -> None:
     """`close` waits for a read under way without stopping everybody else, on whom that read may depend."""
     loop = asyncio.get_running_loop()
     entered, leave = asyncio.Event(), threading.Event()
@@ -192,7 +242,7 @@ async def test_closing_while_somebody_reads_does_not_block_the_event_loop(tmp_pa
     assert answered_by_the_loop == [True]
 
 
-async def test_a_closed_database_says_so(tmp_path: Path) -> None:
+async def test_a_closed_database_says_so(backend: Backend, tmp_path: Path) -> None:
     """Reading or writing after `close` is refused like a database that is gone, and closing twice is right."""
     async with open_database(tmp_path) as database:
         await add_users(database, "alice")

@@ -9,6 +9,7 @@ import json
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -23,6 +24,7 @@ from netra_backend.app.db.repositories.accounts import EXPORTED, SECRET_COLUMNS,
 from netra_backend.app.db.repositories.event_log import EventLog
 from netra_backend.app.db.repositories.repository import Repository, decode_cursor, encode_cursor
 from netra_backend.app.db.repositories.runs import RunRepository
+from netra_backend.app.db.repositories.stored_bytes import StoredBytesRepository
 from netra_backend.app.db.repositories.threads import Thread, ThreadRepository
 from netra_backend.app.db.repositories.usage_records import UsageRecordRepository
 from netra_backend.app.db.system_operations import insert_session
@@ -32,7 +34,7 @@ from netra_backend.app.services.agent_events import EventType
 from netra_backend.app.services.refusals import InvalidRequestError, LimitExceededError, NotFoundError
 from netra_backend.app.services.run_state import RunStatus
 from netra_backend.app.services.usage_record import UsageRecord
-from tests.support.database import SIGNED_UP, WAIT_SECONDS, add_users, all_rows, disk_full, writer_held
+from tests.support.database import SIGNED_UP, WAIT_SECONDS, add_users, administer, all_rows, disk_full, writer_held
 from tests.support.made_contexts import make_context
 from tests.support.stored_runs import completion, happening, message
 from tests.support.strategies import texts
@@ -107,6 +109,10 @@ async def _account_get(database: Database, _whose: str) -> object:
 
 async def _account_has_session(database: Database, whose: str) -> object:
     return await _accounts("mallory", database).has_session(f"session-of-{whose}", LATER)
+
+
+async def _stored_bytes(database: Database, _whose: str) -> object:
+    return await StoredBytesRepository(make_context("mallory"), database).total()
 
 
 async def _account_end_session(database: Database, whose: str) -> object:
@@ -190,6 +196,7 @@ METHODS: Final[dict[Callable[..., object], Asked]] = {
     AccountRepository.export: _account_export,
     EventLog.read: _log_read,
     RunRepository.get: _run_get,
+    StoredBytesRepository.total: _stored_bytes,
     ThreadRepository.page: _thread_page,
     ThreadRepository.get: _thread_get,
     ThreadRepository.create: _thread_create,
@@ -208,6 +215,7 @@ def test_every_method_of_every_repository_is_attacked() -> None:
     public = {
         method
         for repository in Repository.__subclasses__()
+        if repository.__module__.startswith("netra_backend.")
         for name, method in inspect.getmembers(repository, inspect.isfunction)
         if not name.startswith("_")
     }
@@ -280,7 +288,7 @@ async def _lay_threads(database: Database, user_id: str, moments: list[datetime]
         for number, moment in enumerate(moments)
     ]
     if rows:
-        await database.writer.run(lambda connection: connection.execute(insert(threads), rows))
+        await administer(database, lambda connection: connection.execute(insert(threads), rows))
     by_place = sorted(zip(moments, (row["thread_id"] for row in rows), strict=True), reverse=True)
     return [str(thread_id) for _, thread_id in by_place]
 
@@ -708,9 +716,9 @@ async def test_an_upload_cancelled_during_its_commit_leaves_nothing(
     submitted = asyncio.Event()
     run = database.writer.run
 
-    def watched(*arguments: Any) -> asyncio.Future[Any]:
+    def watched(*arguments: Any, **named: Any) -> asyncio.Future[Any]:
         submitted.set()
-        return run(*arguments)
+        return run(*arguments, **named)
 
     async with writer_held(database):
         monkeypatch.setattr(database.writer, "run", watched)
@@ -776,3 +784,10 @@ async def test_erasing_records_counts_them(database: Database) -> None:
     assert await _usage("alice", database).erase() == 0
     assert (await _rows_of(database, "alice"))["usage_uploads"] == []
     assert len(await _usage("bob", database).all()) == 5
+
+
+def test_only_the_base_of_the_repositories_reaches_the_database() -> None:
+    """A repository that went to the database by itself would go without its user."""
+    folder = Path(inspect.getfile(Repository)).parent
+    base = Path(inspect.getfile(Repository)).name
+    assert [path.name for path in folder.glob("*.py") if path.name != base and "_database" in path.read_text()] == []

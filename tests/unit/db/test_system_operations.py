@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import Connection, Engine, insert, select
 
 from netra_backend.app.db import system_operations
+from netra_backend.app.db.roles import Role, act_as
 from netra_backend.app.db.system_operations import (
     delete_unfinished_uploads,
     find_unfinished_runs,
@@ -22,17 +23,17 @@ from netra_backend.app.db.system_operations import (
     rotate_refresh_token,
 )
 from netra_backend.app.db.tables import sessions, usage_records, usage_uploads, users
+from netra_backend.app.runs.admission import WaitingRun
 from netra_backend.app.runs.ledger import AppendEvents, CancelRun, ClaimRun, Written, apply_commands
-from netra_backend.app.runs.run_record import RunRecord
 from netra_backend.app.services.run_state import RunStatus
-from tests.support.database import SIGNED_UP, user_row, writing_engine
+from tests.support.database import SIGNED_UP, Backend, see_all, user_row, writing_engine
 from tests.support.stored_runs import completion, message
 
 LATER: Final = SIGNED_UP + timedelta(days=1)
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
+def engine(backend: Backend, tmp_path: Path) -> Iterator[Engine]:
     """A migrated database with alice and bob."""
     with writing_engine(tmp_path) as engine:
         with engine.begin() as connection:
@@ -43,8 +44,9 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 @pytest.fixture
 def connection(engine: Engine) -> Iterator[Connection]:
-    """A transaction in it."""
+    """A transaction in it, of the role that the operations have."""
     with engine.begin() as connection:
+        act_as(connection, Role.SYSTEM)
         yield connection
 
 
@@ -199,8 +201,8 @@ def _apply(connection: Connection, *commands: object) -> list[Written]:
     return [outcome for outcome in outcomes if isinstance(outcome, Written)]
 
 
-def _found(connection: Connection) -> list[RunRecord]:
-    return [RunRecord.from_columns(row) for row in find_unfinished_runs(connection)]
+def _found(connection: Connection) -> list[WaitingRun]:
+    return [WaitingRun(*tuple(row)) for row in find_unfinished_runs(connection)]
 
 
 def test_a_start_finds_every_run_that_has_not_ended(connection: Connection) -> None:
@@ -214,11 +216,11 @@ def test_a_start_finds_every_run_that_has_not_ended(connection: Connection) -> N
         _apply(connection, AppendEvents(completed, (completion(completed),), RunStatus.COMPLETED))
         _apply(connection, AppendEvents(failed, (completion(failed),), RunStatus.FAILED, "why"))
         _apply(connection, CancelRun(user_id, f"{user_id}-3", "why"))
-    assert {(run.run_id, run.status, run.attempt) for run in _found(connection)} == {
-        ("alice-2", RunStatus.RUNNING, 1),
-        ("alice-4", RunStatus.QUEUED, 0),
-        ("bob-2", RunStatus.RUNNING, 1),
-        ("bob-4", RunStatus.QUEUED, 0),
+    assert {(run.run_id, run.thread_id, run.attempt) for run in _found(connection)} == {
+        ("alice-2", "t2", 1),
+        ("alice-4", "t4", 0),
+        ("bob-2", "t2", 1),
+        ("bob-4", "t4", 0),
     }
 
 
@@ -234,20 +236,26 @@ def test_a_start_finds_the_runs_oldest_first(connection: Connection) -> None:
 
 
 def test_a_start_erases_uploads_that_were_cut_off(connection: Connection) -> None:
-    """Unfinished uploads go with their records, for all users; finished ones stay."""
+    """Unfinished uploads go with their records, for all users; finished ones stay, and those that may be going on."""
+    see_all(connection)
     for user_id in ("alice", "bob"):
-        for upload_id, completed_at in (("cut-off", None), ("complete", LATER)):
+        for upload_id, completed_at in (("cut-off", None), ("complete", LATER), ("going on", None)):
             upload = {"user_id": user_id, "upload_id": upload_id}
-            connection.execute(insert(usage_uploads).values(**upload, created_at=SIGNED_UP, completed_at=completed_at))
+            begun_at = LATER if upload_id == "going on" else SIGNED_UP
+            connection.execute(insert(usage_uploads).values(**upload, created_at=begun_at, completed_at=completed_at))
             texts = dict.fromkeys(("request_id", "model", "operation", "prompt_fingerprint", "label"), "x")
             numbers = {"line": 1, "input_tokens": 1, "output_tokens": 1, "cost_usd": 1, "latency_ms": 1.0}
             connection.execute(
                 insert(usage_records).values(**upload, **texts, **numbers, timestamp=SIGNED_UP, deferrable=False)
             )
-    delete_unfinished_uploads(connection)
+    act_as(connection, Role.SYSTEM)
+    delete_unfinished_uploads(connection, begun_before=LATER)
+    see_all(connection)
     for table in (usage_uploads, usage_records):
         found = connection.execute(select(table.c.user_id, table.c.upload_id))
         assert {(row.user_id, row.upload_id) for row in found} == {
             ("alice", "complete"),
+            ("alice", "going on"),
             ("bob", "complete"),
+            ("bob", "going on"),
         }

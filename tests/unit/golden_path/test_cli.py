@@ -12,8 +12,9 @@ import pytest
 from netra_golden_path import cli
 from netra_golden_path.client import Target
 from netra_golden_path.deployment import DeploymentFailed
+from netra_golden_path.invariants import ServiceLevels
 from netra_golden_path.progress import Status
-from netra_golden_path.prover import Options, PreparationFailed
+from netra_golden_path.prover import Disturbance, Options, PreparationFailed
 from netra_golden_path.report import Measurements, Report
 
 URL = "http://netra.invalid:8000"
@@ -27,8 +28,10 @@ class Prover:
         self.done = 1
         self.error: BaseException | None = None
 
-    async def __call__(self, options: Options, status: Status) -> Report:
+    async def __call__(self, options: Options, status: Status, *, disturbance: Disturbance) -> Report:
         self.options = options
+        async with disturbance():
+            pass
         if self.error is not None:
             raise self.error
         return Report(
@@ -112,6 +115,10 @@ def test_a_proof_that_could_not_run_exits_with_2(
         (["--json", "no-such-folder/report.json"], "--json: expected a file in an existing folder"),
         (["--json", "."], "--json: expected a file in an existing folder"),
         (["--user", "3"], "unrecognized arguments: --user 3"),
+        (["--url", URL, "--database-url", "postgresql://h/n"], "give one of the two"),
+        (["--drops", "-1"], "--drops: expected 0 or more, got -1"),
+        (["--kill-every", "0.5"], "--kill-every: expected at least 1 s, got 0.5"),
+        (["--url", URL, "--kill-every", "5"], "give one of the two"),
         (["staging"], "unrecognized arguments: staging"),
     ],
 )
@@ -129,7 +136,9 @@ def test_help_exits_with_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     text = capsys.readouterr().out
     assert text.startswith("usage: netra golden-path")
-    for option in ("--url", "--users", "--journeys", "--ramp", "--seed", "--json", "Exit code"):
+    for option in ("--url", "--database-url", "--users", "--journeys", "--ramp", "--seed", "--json", "Exit code"):
+        assert option in text
+    for option in ("--drops", "--kill-every"):
         assert option in text
 
 
@@ -152,6 +161,14 @@ def test_without_arguments_there_are_fifty_users_and_a_drawn_seed(prover: Prover
         assert (prover.options.users, prover.options.journeys, prover.options.ramp_s) == (50, 1, None)
         seeds.add(prover.options.seed)
     assert len(seeds) == 2
+
+
+def test_drops_reach_the_proof_with_the_service_levels_as_they_are(prover: Prover) -> None:
+    """Dropped connections are no excuse for a slow server."""
+    assert cli.main(["--url", URL, "--drops", "5"]) == 0
+    assert prover.options is not None
+    assert (prover.options.drops, prover.options.outlives_server) == (5, False)
+    assert prover.options.levels == ServiceLevels()
 
 
 def test_json_is_written_to_the_file(prover: Prover, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from netra_golden_path import deployment
-from netra_golden_path.deployment import DeploymentFailed, admitting, started
+from netra_golden_path.deployment import Deployment, DeploymentFailed, admitting, started
 
 READY = "import os, sys, time\nprint('warming up')\nprint('Netra is serving on http://127.0.0.1:4711', flush=True)\n"
 FOREVER = "while True:\n    time.sleep(60)\n"
@@ -27,6 +27,12 @@ def is_alive(process_id: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+async def wait_for_the_end(server: Deployment) -> None:
+    """Returns when the process of a server that ends by itself is gone."""
+    assert server._process is not None
+    await server._process.wait()
 
 
 async def test_the_server_is_there_for_the_block_and_gone_after(tmp_path: Path) -> None:
@@ -66,6 +72,22 @@ async def test_a_server_that_does_not_want_to_end_is_ended(monkeypatch: pytest.M
     assert not is_alive(server.pid)
 
 
+async def test_a_killed_server_is_started_again_over_its_data_at_its_address() -> None:
+    """The folder stays, the port is asked for, and what both lives said is in the log."""
+    script = "import sys\nprint(sys.argv[1:], file=sys.stderr)\n" + READY + FOREVER
+    async with started({}, python(script)) as server:
+        first = server.pid
+        await server.kill()
+        assert not is_alive(first)
+        failure = await server.failure()
+        await server.start()
+        assert server.pid != first
+        assert await server.failure() is None
+    assert failure is not None
+    assert failure.reason == "the server ended with -9"
+    assert not is_alive(server.pid)
+
+
 async def test_a_server_that_ends_before_it_is_ready_is_told_with_its_last_words() -> None:
     """The exit code and the end of standard error are in the reason."""
     with pytest.raises(DeploymentFailed, match="ended with 3 before it was ready") as failed:
@@ -87,7 +109,7 @@ async def test_a_server_that_ends_during_the_block_is_told() -> None:
     """A proof can ask why its server is gone; what the server printed before did not keep it waiting."""
     script = "print('x' * 300_000)\nprint('out of memory', file=sys.stderr)\nsys.exit(9)"
     async with started({}, python(READY + script)) as server:
-        await server._process.wait()
+        await wait_for_the_end(server)
         failure = await server.failure()
         assert failure is not None
         assert (failure.reason, failure.tail) == ("the server ended with 9", "out of memory")
@@ -100,7 +122,7 @@ async def test_only_the_given_settings_reach_the_server(monkeypatch: pytest.Monk
     names = ("NETRA_DATABASE_URL", "NETRA_MAX_CONNECTIONS", "SOMETHING_ELSE")
     tell = f"print([os.environ.get(name) for name in {names}], file=sys.stderr)\nimport netra_golden_path"
     async with started(admitting(10, 3), python(READY + tell)) as server:
-        await server._process.wait()
+        await wait_for_the_end(server)
         failure = await server.failure()
     assert failure is not None
     assert failure.reason == "the server ended with 0"
@@ -113,3 +135,6 @@ def test_limits_admit_the_load() -> None:
     assert int(limits["NETRA_MAX_CONNECTIONS"]) > 1000
     assert int(limits["NETRA_MAX_CONNECTIONS_PER_USER"]) > 1
     assert int(limits["NETRA_MESSAGES_PER_MINUTE"]) >= 5000
+    dropping = admitting(1000, 1, drops=5)
+    assert int(dropping["NETRA_MAX_CONNECTIONS"]) > 6000
+    assert int(dropping["NETRA_MAX_CONNECTIONS_PER_USER"]) > 6

@@ -341,6 +341,43 @@ def test_own_secrets_are_no_leak() -> None:
     assert found(tape) == set()
 
 
+def disturbed() -> History:
+    """A right journey whose connection was lost after three entries, and once more before the handshake's end."""
+    tape = right()
+    history = tape.history()
+    cut = len(tape.before) + 4
+    hello = history.received[: len(tape.before)]
+    return replace(
+        history,
+        plan=replace(tape.plan, drops=(3, 0), outlives_server=True),
+        received=(*history.received[:cut], hello[0], *hello, *history.received[cut:]),
+        begins=(0, cut, cut + 1),
+        replayed=tuple(item for item in history.received if "timestamp" in item.frame),
+    )
+
+
+def test_a_journey_that_came_back_has_no_findings() -> None:
+    """Frames of several connections that add up to every entry once, and to what is replayed, are right."""
+    assert check(disturbed(), EXPECTED, VAULT) == ()
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        (lambda history: replace(history, replayed=history.replayed[:-1]), {"replay"}),
+        (lambda history: replace(history, replayed=(*history.replayed, history.replayed[-1])), {"replay"}),
+        (lambda history: replace(history, replayed=tuple(reversed(history.replayed))), {"replay"}),
+        (lambda history: replace(history, begins=(0, 6, 8)), {"handshake"}),
+        (lambda history: _received_twice(history, 5), {"seq_hole", "replay"}),
+        (lambda history: _not_received(history, 5), {"seq_hole", "replay", "missing_event"}),
+        (lambda history: _replays_a_secret(history), {"leak", "replay"}),
+    ],
+)
+def test_what_coming_back_must_not_do_is_found(changed: Callable[[History], History], expected: set[str]) -> None:
+    """An entry that comes twice, never, or otherwise than before is found."""
+    assert {finding.name for finding in check(changed(disturbed()), EXPECTED, VAULT)} == expected
+
+
 def test_findings_show_no_secret_in_full() -> None:
     """A detail names owner and place of a leak and does not repeat the secret, wherever it stood."""
     tape = right()
@@ -404,6 +441,30 @@ def test_no_history_breaks_the_checker(changes: list[tuple[int, bool, int, Any]]
     shuffled = replace(tape, frames=[tape.frames[place] for place in order])
     check(tape.history(), EXPECTED, VAULT)
     check(shuffled.history(), EXPECTED, VAULT)
+
+
+def _received_twice(history: History, place: int) -> History:
+    item = history.received[place]
+    return replace(
+        history,
+        received=(*history.received[:place], item, *history.received[place:]),
+        begins=tuple(begin + (begin > place) for begin in history.begins),
+    )
+
+
+def _not_received(history: History, place: int) -> History:
+    return replace(
+        history,
+        received=(*history.received[:place], *history.received[place + 1 :]),
+        begins=tuple(begin - (begin > place) for begin in history.begins),
+    )
+
+
+def _replays_a_secret(history: History) -> History:
+    assert history.replayed is not None
+    first = history.replayed[0]
+    raw = first.raw + FOREIGN.label.encode()
+    return replace(history, replayed=(replace(first, raw=raw, frame={**first.frame, "x": 1}), *history.replayed[1:]))
 
 
 def _result(tape: Tape) -> Any:

@@ -19,6 +19,7 @@ from aiohttp import WSCloseCode, web
 
 from netra_golden_path.canary import plant
 from netra_golden_path.client import Account, Target
+from netra_golden_path.faults import draw_drops
 from netra_golden_path.figures import Figures, Record, compute
 from netra_golden_path.journey import Message
 from netra_golden_path.progress import Status
@@ -36,6 +37,8 @@ class User:
     user_id: str = field(default_factory=lambda: str(uuid4()))
     records: list[Record] = field(default_factory=list)
     threads: dict[str, list[Frame]] = field(default_factory=dict)
+    logs: dict[str, list[Frame]] = field(default_factory=dict)
+    runs: dict[str, list[Frame]] = field(default_factory=dict)
     refreshed: int = 0
 
 
@@ -58,6 +61,7 @@ class Fake:
         self.sent: list[Frame] = []
         self.forms: list[str] = []
         self.play: Play = play
+        self.replay: Play = play
         self.refuse: dict[str, web.HTTPException] = {}
         self.expires_in = 900.0
 
@@ -160,6 +164,11 @@ class Fake:
             frame = orjson.loads(message.data)
             if frame["type"] == "ping":
                 await socket.send_json({"type": "pong", "server_time": _now()})
+            elif frame["type"] == "resume":
+                log = user.logs[frame["thread_id"]]
+                await self.replay(socket, [entry for entry in log if entry["seq"] > frame["after_seq"]], user)
+            elif frame["client_message_id"] in user.runs:
+                await self.play(socket, user.runs[frame["client_message_id"]], user)
             else:
                 self.sent.append({**frame, "user": user.number})
                 await self.play(socket, _run(frame, user), user)
@@ -200,12 +209,15 @@ def _run(message: Frame, user: User) -> list[Frame]:
         for seq, (type_, data) in enumerate(entries, first)
     ]
     log[-1]["final"] = True
+    user.logs.setdefault(thread_id, []).extend(log)
     for entry, role, content in ((log[0], "user", message["text"]), (log[-1], "assistant", result)):
         kept = {"seq": entry["seq"], "run_id": ids["run_id"], "timestamp": entry["timestamp"]}
         thread.append({**kept, "role": role, "content": content})
     accepted = {"client_message_id": message["client_message_id"], "seq": first, **ids}
     del accepted["user_id"]
-    return [{"type": "message_accepted", **accepted}, *log]
+    run = [{"type": "message_accepted", **accepted}, *log]
+    user.runs[message["client_message_id"]] = run
+    return run
 
 
 def _record(row: dict[str, Any]) -> Record:
@@ -269,6 +281,73 @@ async def test_both_forms_of_authentication_and_all_kinds_of_thread_are_used() -
         sent = [frame for frame in fake.sent if frame["user"] == user.number]
         assert [("thread_id" in frame) for frame in sent] == [False, True, True, True]
         assert [len(thread) for thread in user.threads.values()] == [4, 4]
+
+
+async def test_dropped_users_come_back_and_get_every_entry_once() -> None:
+    """Connections are dropped at places drawn from the seed, before the acknowledgement too; everything still comes."""
+    fake = Fake()
+    async with fake.running() as target:
+        report = await prove(Options(target=target, users=20, journeys=3, ramp_s=0, drops=2, seed=3))
+    assert report.measurements.findings == {}
+    assert report.measurements.drops == 120 - _too_late(seed=3, users=20, journeys=3)
+    assert report.measurements.resends > 0
+    assert report.measurements.losses == 0
+
+
+def _too_late(seed: int, users: int, journeys: int) -> int:
+    """Drops that would come with the final event, which is the fake's sixth entry."""
+    drawn = [draw_drops(seed, user, journey, 2) for user in range(users) for journey in range(1, journeys + 1)]
+    return sum(sum(drops) == 6 for drops in drawn)
+
+
+async def _once_more(socket: web.WebSocketResponse, frames: list[Frame], user: User) -> None:
+    await play(socket, [*frames[:1], *frames], user)
+
+
+async def _one_less(socket: web.WebSocketResponse, frames: list[Frame], user: User) -> None:
+    await play(socket, frames[1:] or frames, user)
+
+
+@pytest.mark.parametrize("replay", [_once_more, _one_less])
+async def test_a_replay_with_too_much_or_too_little_is_found(replay: Play) -> None:
+    """Who resumes and gets an entry twice, or one not at all, has a failed journey."""
+    fake = Fake()
+    fake.replay = replay
+    async with fake.running() as target:
+        report = await prove(Options(target=target, users=3, ramp_s=0, drops=2, seed=3))
+    assert report.measurements.failed == 3
+    assert report.measurements.findings["replay"].count == 3
+
+
+async def test_a_lost_server_is_come_back_to_only_when_that_is_asked_for() -> None:
+    """A connection that ends by itself fails the journey, unless the server is to be killed."""
+
+    async def lose_once(socket: web.WebSocketResponse, frames: list[Frame], user: User) -> None:
+        await play(socket, frames[:3], user)
+        fake.play = play
+        await socket.close(code=WSCloseCode.SERVICE_RESTART)
+
+    fake = Fake()
+    for outlives, done in ((False, 0), (True, 1)):
+        fake.play = lose_once
+        async with fake.running() as target:
+            report = await prove(Options(target=target, users=1, outlives_server=outlives))
+        assert (report.measurements.done, report.measurements.losses) == (done, int(outlives))
+
+
+async def test_the_disturbance_lasts_as_long_as_the_journeys() -> None:
+    """It begins when the users are prepared."""
+    fake, seen = Fake(), []
+
+    @asynccontextmanager
+    async def disturbance() -> AsyncIterator[None]:
+        seen.append((len(fake.users), len(fake.sent)))
+        yield
+        seen.append((len(fake.users), len(fake.sent)))
+
+    async with fake.running() as target:
+        await prove(Options(target=target, users=3), disturbance=disturbance)
+    assert seen == [(3, 0), (3, 3)]
 
 
 async def test_users_share_client_made_ids() -> None:

@@ -165,6 +165,13 @@ def test_json_says_what_was_proven_and_what_came_out() -> None:
         "success_rate_percent": 100.0,
         "leaks": 0,
         "missing_events": 0,
+        "faults": {
+            "kills": 0,
+            "longest_start_s": 0.0,
+            "connections_dropped": 0,
+            "server_found_gone": 0,
+            "messages_sent_again": 0,
+        },
         "journeys_per_second": 5.0,
         "latency_ms": None,
         "findings": [],

@@ -13,12 +13,14 @@ from uuid import uuid4
 
 import pytest
 
-from netra_backend.app.realtime.connection import MAX_BAD_FRAMES, Connection
+from netra_backend.app.realtime import connection as connection_module
+from netra_backend.app.realtime.connection import MAX_BAD_FRAMES, MAX_REPLAYS, Connection
 from netra_backend.app.realtime.connections import Connections
+from netra_backend.app.realtime.outbox import Room
 from netra_backend.app.services.principal import Principal
 from netra_backend.app.services.refusals import InvalidRequestError, RateLimitedError, ThreadBusyError
 from tests.support.memory_desk import MemoryDesk, WatchedHub
-from tests.support.memory_socket import MemorySocket
+from tests.support.memory_socket import ROOMY, MemorySocket
 
 THREAD = "0b9d1c1e-3f60-4f0c-9d9a-2a4f6d3c1b11"
 OTHER_THREAD = "1c0e2d2f-4071-4a1d-8eab-3b50734d2c22"
@@ -50,7 +52,7 @@ class Place:
             self.connections,
             principal,
             authentication_timeout=timeout,
-            max_outbox=max_outbox,
+            room=Room(max_outbox, ROOMY),
         )
         visit = Visit(self, socket, connection, asyncio.create_task(connection.run()))
         try:
@@ -565,6 +567,40 @@ async def test_a_long_replay_waits_for_its_reader(place: Place) -> None:
         assert visit.socket.closed is None
 
 
+async def test_many_replays_take_turns(place: Place) -> None:
+    """However many threads a client resumes at once, a few are replayed at a time, and each comes whole."""
+    threads = [str(uuid4()) for _ in range(3 * MAX_REPLAYS)]
+    for thread_id in threads:
+        place.desk.commit(("ann", thread_id), 2)
+    place.desk.reads.clear()
+    async with place.ready("ann", max_outbox=1_000) as visit:
+        for thread_id in threads:
+            visit.socket.say("resume", thread_id=thread_id, after_seq=0)
+        await place.desk.reading.wait()
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert len(place.hub.subscribed) == MAX_REPLAYS
+        place.desk.reads.set()
+        for thread_id in threads:
+            await visit.socket.until("agent_thinking", thread_id=thread_id, seq=2)
+            assert visit.socket.seqs(thread_id) == [1, 2]
+
+
+async def test_a_socket_watches_so_many_threads(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread beyond the limit is refused, for a message and for a `resume`; what is watched already goes on."""
+    monkeypatch.setattr(connection_module, "MAX_WATCHED", 2)
+    async with place.ready("ann") as visit:
+        for _ in range(2):
+            visit.socket.say("user_message", text="x", thread_id=str(uuid4()))
+        visit.socket.say("user_message", text="x", client_message_id="third")
+        refusal = await visit.socket.until("error")
+        assert (refusal["code"], refusal["client_message_id"]) == ("limit_exceeded", "third")
+        visit.socket.say("resume", thread_id=THREAD, after_seq=0)
+        await visit.ping()
+        assert visit.socket.types().count("error") == 2
+        assert len(place.desk.submissions) == 2
+
+
 async def test_other_frames_are_obeyed_during_a_replay(place: Place) -> None:
     """A replay does not make the socket deaf."""
     place.desk.commit(("ann", THREAD), 3)
@@ -791,7 +827,7 @@ async def test_nothing_is_left_behind(phase: Phase, end: Callable[[Visit], Await
     socket = MemorySocket()
     connection = Connection(
         socket, place.desk, place.hub, place.connections, None,
-        authentication_timeout=timedelta(seconds=20), max_outbox=50,
+        authentication_timeout=timedelta(seconds=20), room=Room(50, ROOMY),
     )  # fmt: skip
     visit = Visit(place, socket, connection, asyncio.create_task(connection.run()))
     await phase(place, visit)
@@ -829,7 +865,7 @@ async def test_a_connection_that_is_closed_before_it_runs_is_only_closed(place: 
     """`close` before `run` ends it as soon as it runs."""
     connection = Connection(
         socket := MemorySocket(), place.desk, place.hub, place.connections, place.principal(),
-        authentication_timeout=timedelta(seconds=20), max_outbox=50,
+        authentication_timeout=timedelta(seconds=20), room=Room(50, ROOMY),
     )  # fmt: skip
     connection.close(1012, "the server is going away")
     await connection.run()

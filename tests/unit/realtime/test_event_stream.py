@@ -16,9 +16,11 @@ from netra_backend.app.realtime import event_stream as event_stream_module
 from netra_backend.app.realtime.connections import Connections
 from netra_backend.app.realtime.event_stream import EventStream
 from netra_backend.app.realtime.messages import event_frame
+from netra_backend.app.realtime.outbox import Room
 from netra_backend.app.services.principal import Principal
 from netra_backend.app.services.refusals import LimitExceededError
 from tests.support.memory_desk import MemoryDesk, MemoryLog, WatchedHub, log_entry
+from tests.support.memory_socket import ROOMY
 from tests.support.strategies import texts
 
 KEY = ("ann", "t")
@@ -38,7 +40,9 @@ class Place:
     def stream(self, *, seconds: float = 3600, max_outbox: int = 50) -> EventStream:
         """A stream of Ann's thread that has not been opened."""
         principal = Principal("ann", "s", datetime.now(UTC) + timedelta(seconds=seconds))
-        return EventStream(principal, MemoryLog(self.desk, KEY), self.hub, self.connections, max_outbox=max_outbox)
+        return EventStream(
+            principal, MemoryLog(self.desk, KEY), self.hub, self.connections, room=Room(max_outbox, ROOMY)
+        )
 
     @asynccontextmanager
     async def reading(

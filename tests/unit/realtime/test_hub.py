@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netra_backend.app.realtime import hub as hub_module
-from netra_backend.app.realtime.hub import MAX_HELD, PAGE, Hub, Subscription
+from netra_backend.app.realtime.hub import MAX_HELD, MAX_HELD_BYTES, PAGE, Hub, Subscription
 from netra_backend.app.realtime.messages import event_frame
 from netra_backend.app.services.agent_events import LogEntry
 from netra_backend.app.services.refusals import NotFoundError
@@ -147,6 +147,22 @@ def test_what_arrives_during_a_long_replay_is_not_all_kept() -> None:
         pass
     assert world.heard == list(range(1, len(world.log) + 1))
     assert world.pages == 2 + 3 * MAX_HELD // PAGE + 1
+
+
+def test_large_entries_that_arrive_during_a_replay_are_not_all_kept() -> None:
+    """A few entries beyond MAX_HELD_BYTES are read from the log like many small ones."""
+    world = SteppedWorld(1)
+    world.hub.subscribe(world.subscription)
+    reader = world.subscription.catch_up(world, 0, world.send)
+    assert advance(reader)
+    for _ in range(10):
+        seq = len(world.log) + 1
+        world.log.append(log_entry(seq, data={"text": "x" * (MAX_HELD_BYTES // 4)}))
+        world.publish(1)
+        assert world.subscription.held_bytes <= MAX_HELD_BYTES
+    while advance(reader):
+        pass
+    assert world.heard == list(range(1, len(world.log) + 1))
 
 
 async def test_a_thread_that_is_not_there_is_told() -> None:

@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netra_backend.app.realtime.outbox import Outbox
+from netra_backend.app.realtime.outbox import Outbox, Room
+from tests.support.memory_socket import ROOMY
 
 
 def full_outbox(limit: int) -> tuple[Outbox, list[str]]:
     """An outbox with its room taken by "0", "1", …, and the list of its overflows."""
     overflows: list[str] = []
-    outbox = Outbox(limit, lambda: overflows.append("overflow"))
+    outbox = Outbox(Room(limit, ROOMY), lambda: overflows.append("overflow"))
     for number in range(limit):
         outbox.put(str(number))
     return outbox, overflows
@@ -73,7 +74,7 @@ async def test_a_last_word_empties_the_box() -> None:
 async def test_what_is_replayed_leaves_half_of_the_room_for_what_is_live() -> None:
     """`put_when_free` waits at half of the limit, and goes on when the reader takes a frame."""
     overflows: list[str] = []
-    outbox = Outbox(10, lambda: overflows.append("overflow"))
+    outbox = Outbox(Room(10, ROOMY), lambda: overflows.append("overflow"))
 
     async def replay() -> None:
         for number in range(12):
@@ -94,7 +95,7 @@ async def test_what_is_replayed_leaves_half_of_the_room_for_what_is_live() -> No
 async def test_many_replays_share_the_room() -> None:
     """A frame that is taken lets one waiting replay go on, and none of them overflows the box."""
     overflows: list[str] = []
-    outbox = Outbox(4, lambda: overflows.append("overflow"))
+    outbox = Outbox(Room(4, ROOMY), lambda: overflows.append("overflow"))
     replays = [asyncio.create_task(outbox.put_when_free(str(number))) for number in range(7)]
     assert await finished(*replays) == [True, True, False, False, False, False, False]
     taken = [await outbox.take()]
@@ -108,7 +109,7 @@ async def test_many_replays_share_the_room() -> None:
 
 async def test_a_reader_that_gives_up_loses_nothing() -> None:
     """A `take` that is cancelled while it waits, even just as a frame comes, leaves the frame for the next one."""
-    outbox = Outbox(3, lambda: None)
+    outbox = Outbox(Room(3, ROOMY), lambda: None)
     taking = asyncio.create_task(outbox.take())
     await asyncio.sleep(0)
     outbox.put("kept")
@@ -136,7 +137,7 @@ def test_the_box_is_a_bounded_queue(limit: int, operations: list[str]) -> None:
 
     async def play() -> None:
         overflows: list[str] = []
-        outbox = Outbox(limit, lambda: overflows.append("overflow"))
+        outbox = Outbox(Room(limit, ROOMY), lambda: overflows.append("overflow"))
         model: list[str] = []
         for number, operation in enumerate(operations):
             if operation == "put":
@@ -152,3 +153,34 @@ def test_the_box_is_a_bounded_queue(limit: int, operations: list[str]) -> None:
         assert outbox.drain() == model
 
     asyncio.run(play())
+
+
+async def test_bytes_are_bounded_too() -> None:
+    """A few large frames fill the box as many small ones do; a single one always fits, however large."""
+    overflows: list[str] = []
+    outbox = Outbox(Room(100, 1_000), lambda: overflows.append("overflow"))
+    outbox.put("x" * 5_000)
+    assert overflows == []
+    outbox.put("y")
+    assert overflows == ["overflow"]
+    assert [text[0] for text in outbox.drain()] == ["x"]
+
+
+async def test_a_replay_of_large_frames_never_overflows() -> None:
+    """Frames that are replayed wait for the room that they need, and leave half of the bytes for what is live."""
+    overflows: list[str] = []
+    outbox = Outbox(Room(100, 4_000), lambda: overflows.append("overflow"))
+    texts = ["a" * 1_500, "b" * 3_900, "c" * 100, "d" * 9_000, "e"]
+
+    async def replay() -> None:
+        for text in texts:
+            await outbox.put_when_free(text)
+
+    replaying = asyncio.create_task(replay())
+    taken = [await outbox.take() for _ in texts]
+    await replaying
+    assert taken == texts
+    assert overflows == []
+    for _ in range(20):
+        outbox.put("x" * 50)
+    assert overflows == []

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import json
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -200,6 +202,38 @@ async def test_a_waiting_run_that_is_stopped_is_never_begun(office: Office, agen
     assert agent.run_ids == ["r1", "r3"]
 
 
+async def test_a_task_that_cannot_be_stopped_is_left_behind(
+    database: Database, agent: HeldAgent, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run whose task swallows its cancellation keeps neither its place nor its thread, and its later end frees
+    nothing that is another's."""
+    released, over = asyncio.Event(), asyncio.Event()
+
+    async def execute(context: UserExecutionContext, name: str, message: str, journal: Journal) -> None:
+        if context.run_id != "stubborn":
+            await agent(context, name, message, journal)
+            return
+        while not released.is_set():
+            with suppress(asyncio.CancelledError):
+                await released.wait()
+        over.set()
+
+    office = Office(database, execute, max_running=1, stop_seconds=0.02)
+    with caplog.at_level(logging.CRITICAL):
+        await office.offer("alice", "t", "stubborn")
+        await office.offer("alice", "t", "next")
+        await office.ledger.write(CancelRun("alice", "stubborn", "why"))
+        office.dispatcher.stop("alice", "stubborn")
+        await agent.began("next")
+        released.set()
+        await over.wait()
+    assert office.admission.running_count == 1
+    agent.release("next")
+    await office.ended("next")
+    await office.idle()
+    assert office.admission.running_count == 0
+
+
 async def test_stopping_what_is_unknown_is_nothing(office: Office, agent: HeldAgent) -> None:
     """A run that has ended, or never was, can be stopped without harm, again and again."""
     await office.offer("alice", "t", "r1")
@@ -291,13 +325,74 @@ async def test_a_claim_is_tried_until_it_can_be_stored(office: Office, agent: He
     assert agent.run_ids == ["r"]
 
 
-async def test_a_run_whose_deadline_has_passed_is_given_to_its_agent_to_end(office: Office, agent: HeldAgent) -> None:
-    """A run that waited too long is claimed and executed with a context that says so, and does not stay as it is."""
+async def test_a_run_whose_deadline_has_passed_is_not_begun(office: Office, agent: HeldAgent) -> None:
+    """A run that is claimed too late is ended truthfully in place of being begun, and gives its place back."""
     run = await office.store(message("alice", "t", "r", deadline=datetime.now(UTC) - timedelta(hours=1)))
     office.dispatcher.offer(run)
-    agent.release("r")
     await office.ended("r")
-    assert not agent.contexts[0].is_valid()
+    await office.idle()
+    assert office.published.types("r") == ["user_message", "agent_failed"]
+    assert await _statuses(office.database) == {"r": "timed_out"}
+    assert (agent.contexts, office.admission.running_count) == ([], 0)
+
+
+async def test_a_run_that_waits_ends_at_its_deadline(database: Database, agent: HeldAgent) -> None:
+    """A run behind a long one ends as timed out when its time is over, though its turn never came; the others stay."""
+    office = Office(database, agent, max_running=1)
+    await office.offer("alice", "t", "long")
+    await agent.began("long")
+    soon = await office.store(message("bob", "t", "soon", deadline=datetime.now(UTC) + timedelta(seconds=0.05)))
+    office.dispatcher.offer(soon)
+    await office.offer("carol", "t", "later")
+    await office.ended("soon")
+    final = office.published.final("soon")
+    assert final is not None
+    assert json.loads(final.data) == {"code": "deadline_exceeded", "message": "the run waited longer than it may"}
+    agent.release("long", "later")
+    await office.ended("long", "later")
+    await office.idle()
+    assert agent.run_ids == ["long", "later"]
+    assert await _statuses(database) == {"long": "completed", "soon": "timed_out", "later": "completed"}
+
+
+async def test_a_deadline_waits_for_the_disk(database: Database, agent: HeldAgent) -> None:
+    """While the database cannot be written a waiting run whose time is over waits on, and ends once it can."""
+    office = Office(database, agent, max_running=1)
+    await office.offer("alice", "t", "long")
+    await agent.began("long")
+    soon = await office.store(message("bob", "t", "soon", deadline=datetime.now(UTC) + timedelta(seconds=0.05)))
+    office.ledger.refused.clear()
+    async with storage_refused(database):
+        office.dispatcher.offer(soon)
+        await asyncio.wait_for(office.ledger.refused.wait(), PATIENCE)
+    await office.ended("soon")
+    await office.dispatcher.close(0)
+    assert (await _statuses(database))["soon"] == "timed_out"
+
+
+async def test_a_run_that_is_cut_off_again_and_again_is_given_up(database: Database) -> None:
+    """After its last attempt a run fails with the reason; its log holds one start and one end."""
+    for attempt in (1, 2):
+        agent = HeldAgent()
+        office = Office(database, agent, max_attempts=2)
+        if attempt == 1:
+            await office.offer("alice", "t", "r")
+        else:
+            await office.take_up()
+        await agent.began("r")
+        assert [run.attempt for run in office.claimed] == [attempt]
+        await office.dispatcher.close(0)
+    office = Office(database, HeldAgent(), max_attempts=2)
+    await office.take_up()
+    await office.ended("r")
+    assert office.claimed == []
+    log = (await all_rows(database))["events"]
+    assert [row._mapping["type"] for row in log] == ["user_message", "agent_started", "agent_failed"]
+    assert json.loads(log[-1]._mapping["data"]) == {
+        "code": "attempts_exhausted",
+        "message": "the server stopped 2 times while the run went on; it is not tried again",
+    }
+    assert await _statuses(database) == {"r": "failed"}
 
 
 async def test_a_fault_of_ours_keeps_no_place(database: Database, caplog: pytest.LogCaptureFixture) -> None:

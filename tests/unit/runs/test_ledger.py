@@ -13,10 +13,11 @@ from typing import Final
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine, delete, select
+from sqlalchemy import Connection, Engine, select
 
 from netra_backend.app.db.engine import Database
-from netra_backend.app.db.tables import events, runs, threads, users
+from netra_backend.app.db.repositories.accounts import AccountRepository
+from netra_backend.app.db.tables import events, runs, threads
 from netra_backend.app.db.writer import MAX_BATCH
 from netra_backend.app.runs.ledger import (
     TITLE_CHARACTERS,
@@ -41,7 +42,17 @@ from netra_backend.app.services.refusals import (
 from netra_backend.app.services.run_state import RunStatus
 from netra_backend.app.services.submission import IfBusy
 from netra_backend.app.services.user_execution_context import UserExecutionContext
-from tests.support.database import add_users, all_rows, rows, user_row, writer_held, writing_engine
+from tests.support.database import (
+    Backend,
+    add_users,
+    all_rows,
+    rows,
+    see_all,
+    user_row,
+    writer_held,
+    writing_engine,
+)
+from tests.support.made_contexts import make_context
 from tests.support.stored_runs import (
     DEADLINE,
     Published,
@@ -117,7 +128,7 @@ class Book:
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> Iterator[Book]:
+def book(backend: Backend, tmp_path: Path) -> Iterator[Book]:
     """An empty book."""
     with writing_engine(tmp_path) as engine:
         with engine.begin() as connection:
@@ -533,9 +544,7 @@ async def test_nothing_is_published_of_a_refused_command(database: Database) -> 
 async def test_a_message_of_an_erased_user_is_refused(database: Database) -> None:
     """A message on its way when its account was erased fails alone, with a refusal that a client can be told."""
     await add_users(database, "alice", "bob")
-    await database.writer.run(
-        lambda connection: connection.execute(delete(users).where(users.c.user_id == "bob")).rowcount
-    )
+    await AccountRepository(make_context("bob"), database).erase()
     ledger = Ledger(database, lambda _entries: None)
     async with writer_held(database):
         of_alice = ledger.write(message("alice"))
@@ -750,7 +759,7 @@ def _told(outcome: Written | Exception) -> Told:
 
 
 @pytest.fixture(scope="module")
-def users_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+def users_engine(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """A database with the model's users, whose transactions are rolled back after each example."""
     with writing_engine(tmp_path_factory.mktemp("model")) as engine:
         with engine.begin() as connection:
@@ -776,6 +785,7 @@ def test_the_ledger_does_as_the_model_says_however_commands_are_batched(
             for begin, end in pairwise(places):
                 outcomes += apply_commands(connection, commands[begin:end])
             assert [_told(outcome) for outcome in outcomes] == expected
+            see_all(connection)
             _compare(connection, model, outcomes)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,11 +13,13 @@ import pytest
 
 from netra_backend.app.db.engine import Database
 from netra_backend.app.db.errors import StorageUnavailableError
+from netra_backend.app.db.repositories.threads import ThreadRepository
 from netra_backend.app.runs.ledger import AppendEvents, CancelRun, ClaimRun, Ledger
 from netra_backend.app.runs.rate_limit import RateLimit
 from netra_backend.app.runs.run_record import RunRecord
 from netra_backend.app.runs.run_service import RunService
-from netra_backend.app.services.agent_events import EventType, LogEntry
+from netra_backend.app.runs.stored_bytes import StoredBytes
+from netra_backend.app.services.agent_events import LogEntry
 from netra_backend.app.services.ports import Execute, Journal
 from netra_backend.app.services.refusals import (
     InvalidRequestError,
@@ -26,14 +27,16 @@ from netra_backend.app.services.refusals import (
     NotFoundError,
     RateLimitedError,
     RefusedError,
+    ShuttingDownError,
     StaleRunError,
     ThreadBusyError,
     TooManyRunsError,
+    TooMuchStoredError,
 )
 from netra_backend.app.services.run_state import RunStatus
 from netra_backend.app.services.submission import Accepted, IfBusy, Submission
 from netra_backend.app.services.user_execution_context import UserExecutionContext
-from tests.support.database import add_users, all_rows, open_database, storage_refused, writer_held
+from tests.support.database import Backend, add_users, all_rows, open_database, storage_refused, writer_held
 from tests.support.dispatching import PATIENCE, HeldAgent, Office
 from tests.support.stored_runs import completion, happening, message
 
@@ -45,15 +48,24 @@ class Service(Office):
     """A run service with a dispatcher of its own."""
 
     def __init__(
-        self, database: Database, execute: Execute, *, per_minute: int = 1_000, max_unfinished: int = 100, **places: int
+        self,
+        database: Database,
+        execute: Execute,
+        *,
+        per_minute: int = 1_000,
+        max_unfinished: int = 100,
+        max_stored: int = 1_000_000,
+        **places: int,
     ) -> None:
         super().__init__(database, execute, **places)
         self.now = 0.0
+        self.stored_bytes = StoredBytes(database, max_stored)
         self.runs = RunService(
             self.ledger,
             self.dispatcher,
             self.admission,
             RateLimit(per_minute, lambda: self.now),
+            self.stored_bytes,
             check_agent=_check_agent,
             default_agent="echo",
             run_timeout=TIMEOUT,
@@ -68,6 +80,11 @@ class Service(Office):
     async def cancel(self, user_id: str, run_id: str) -> RunStatus:
         """Cancel a run."""
         return await self.runs.cancel(_context(user_id, "t", run_id), run_id)
+
+    async def measure(self, *user_ids: str) -> None:
+        """Measure what users have stored, as their first messages do: later ones are submitted within a turn."""
+        for user_id in user_ids:
+            await self.stored_bytes.check(_context(user_id, "t", "r"))
 
     async def stored(self) -> dict[str, Any]:
         """The runs that are stored, by their ids."""
@@ -101,9 +118,11 @@ def agent() -> HeldAgent:
 
 
 @pytest.fixture
-def service(database: Database, agent: HeldAgent) -> Service:
+async def service(database: Database, agent: HeldAgent) -> Service:
     """A service with room for everybody."""
-    return Service(database, agent)
+    service = Service(database, agent)
+    await service.measure("alice", "bob")
+    return service
 
 
 # Submitting.
@@ -217,6 +236,7 @@ async def test_a_user_has_so_many_unfinished_runs(database: Database, agent: Hel
 async def test_the_limit_holds_for_messages_that_come_at_once(database: Database, agent: HeldAgent) -> None:
     """However many of a user's messages are on their way to the disk together, no more become runs than may."""
     service = Service(database, agent, max_unfinished=3)
+    await service.measure("alice")
     async with writer_held(database):
         submits = [asyncio.ensure_future(service.submit("alice", f"t{n}", f"r{n}")) for n in range(10)]
         await asyncio.sleep(0)  # each has been looked at before any is stored
@@ -225,6 +245,24 @@ async def test_the_limit_holds_for_messages_that_come_at_once(database: Database
     assert len(await service.stored()) == 3
     assert sum(isinstance(outcome, Accepted) for outcome in outcomes) == 3
     assert sum(isinstance(outcome, TooManyRunsError) for outcome in outcomes) == 7
+
+
+async def test_a_user_has_so_many_bytes_stored(database: Database, agent: HeldAgent) -> None:
+    """Beyond the limit nothing more is stored for that user, whatever else is stored for others; what is erased gives
+    room again, and a new process measures the same."""
+    service = Service(database, agent, max_stored=1_000)
+    await service.submit("alice", "t1", "r1", text="x" * 600)
+    service.stored_bytes.add([entry for entry in service.published.entries if entry.run_id == "r1"])
+    await service.submit("alice", "t2", "r2", text="é" * 300)
+    for counted in (service, Service(database, agent, max_stored=1_000)):
+        counted.stored_bytes.add(counted.published.entries[-1:])
+        with pytest.raises(TooMuchStoredError, match="at most 1,000 are kept"):
+            await counted.submit("alice", "t3", "r3")
+        await counted.submit("bob", "t", f"of-bob-{id(counted)}")
+    await ThreadRepository(_context("alice", "t", "r"), database).delete("t1", lambda _run_ids: None)
+    service.stored_bytes.forget("alice")
+    await service.submit("alice", "t3", "r3")
+    await service.dispatcher.close(0)
 
 
 async def test_a_message_sent_again_is_told_the_truth_at_the_limit(database: Database, agent: HeldAgent) -> None:
@@ -323,6 +361,7 @@ async def test_interrupting_stops_the_task_and_forgets_the_waiting(service: Serv
 async def test_interruptions_in_one_commit(database: Database, agent: HeldAgent) -> None:
     """Of messages that interrupt one another in a single commit the last one is done, and every place is given back."""
     service = Service(database, agent, max_running=1)
+    await service.measure("alice", "bob")
     async with writer_held(database):
         submits = []
         for number in range(4):
@@ -397,6 +436,7 @@ async def test_a_waiting_run_that_is_cancelled_never_begins(service: Service, ag
 async def test_cancelling_in_the_commit_that_stores_the_run(database: Database, agent: HeldAgent) -> None:
     """A run that is submitted and cancelled in one commit is never done, and its place is given back."""
     service = Service(database, agent, max_running=1)
+    await service.measure("alice", "bob")
     async with writer_held(database):
         submitting = asyncio.ensure_future(service.submit("alice", "t", "r1"))
         await asyncio.sleep(0)
@@ -480,8 +520,8 @@ def _finals(entries: list[LogEntry]) -> dict[str, str]:
     return {entry.run_id: entry.type for entry in entries if entry.final}
 
 
-async def test_a_start_takes_up_what_was_left(tmp_path: Path) -> None:
-    """What waited is done, what ran is truthfully ended as failed, what had ended stays as it is; for every user."""
+async def test_a_start_takes_up_what_was_left(backend: Backend, tmp_path: Path) -> None:
+    """What waited is done, what ran is run again and its log goes on, what had ended stays as it is; for every user."""
     async with open_database(tmp_path) as database:
         await add_users(database, "alice", "bob")
         ledger = Ledger(database, lambda _entries: None)
@@ -500,24 +540,18 @@ async def test_a_start_takes_up_what_was_left(tmp_path: Path) -> None:
         agent = HeldAgent(held=False)
         service = Service(database, agent)
         await service.runs.recover(database)
-        await service.ended("alice-queued", "bob-queued")
+        taken_up = ["alice-queued", "alice-running", "bob-queued", "bob-running"]
+        await service.ended(*taken_up)
         await service.idle()
-        assert sorted(agent.run_ids) == ["alice-queued", "bob-queued"]
-        assert _finals(service.published.entries) == {
-            "alice-queued": "agent_completed",
-            "bob-queued": "agent_completed",
-            "alice-running": "agent_failed",
-            "bob-running": "agent_failed",
-        }
+        assert sorted(agent.run_ids) == taken_up
+        assert _finals(service.published.entries) == dict.fromkeys(taken_up, "agent_completed")
         stored = await service.stored()
         for user_id in ("alice", "bob"):
-            failed = stored[f"{user_id}-running"]
-            assert (failed.status, failed.error, failed.attempt) == ("failed", "server_restarted", 1)
+            taken_over = stored[f"{user_id}-running"]
+            assert (taken_over.status, taken_over.error, taken_over.attempt) == ("completed", None, 2)
+            assert service.published.types(f"{user_id}-running") == ["agent_completed"]  # its start is logged already
             assert stored[f"{user_id}-completed"].status == "completed"
             assert stored[f"{user_id}-cancelled"].status == "cancelled"
-        told = next(entry for entry in service.published.entries if entry.run_id == "alice-running")
-        assert (told.type, told.user_id, told.agent, told.final) == (EventType.AGENT_FAILED, "alice", "echo", True)
-        assert json.loads(told.data)["code"] == "server_restarted"
         assert (await all_rows(database))["users"] == before["users"]
         again = Service(database, agent)
         await again.runs.recover(database)
@@ -525,7 +559,7 @@ async def test_a_start_takes_up_what_was_left(tmp_path: Path) -> None:
         assert again.published.entries == []
 
 
-async def test_messages_of_a_thread_are_taken_up_in_their_order(tmp_path: Path) -> None:
+async def test_messages_of_a_thread_are_taken_up_in_their_order(backend: Backend, tmp_path: Path) -> None:
     """Messages that one commit has stored are answered after a restart in the order in which they were sent."""
     run_ids = ["z", "m", "a", "k"]
     async with open_database(tmp_path) as database:
@@ -543,14 +577,52 @@ async def test_messages_of_a_thread_are_taken_up_in_their_order(tmp_path: Path) 
 
 
 async def test_a_zombie_of_the_earlier_process_cannot_write(database: Database, agent: HeldAgent) -> None:
-    """Whoever still holds a run that a restart has ended is refused, and its final entry stays the only one."""
+    """Whoever still holds a run that another attempt has taken over is refused, and the new attempt goes on."""
     zombie: RunRecord = (await Ledger(database, lambda _entries: None).write(message("alice", "t", "r"))).run
     zombie = (await Ledger(database, lambda _entries: None).write(ClaimRun("alice", "r"))).run
     service = Service(database, agent)
     await service.runs.recover(database)
+    await agent.began("r")
     with pytest.raises(StaleRunError):
         await service.ledger.write(AppendEvents(zombie, (completion(zombie),), RunStatus.COMPLETED))
-    assert await service.statuses() == {"r": "failed"}
+    agent.release("r")
+    await service.ended("r")
+    assert await service.statuses() == {"r": "completed"}
+
+
+async def test_a_lost_hint_loses_nothing(service: Service, agent: HeldAgent) -> None:
+    """A sweep begins what was stored and never offered, once, and leaves alone what waits or runs here already."""
+    await service.submit("alice", "t", "running")
+    await service.submit("alice", "t", "waiting")
+    await agent.began("running")
+    await service.store(message("bob", "t", "lost"))
+    for _ in range(3):
+        await service.runs.recover(service.database)
+    await agent.began("lost")
+    agent.release("running", "waiting", "lost")
+    await service.ended("running", "waiting", "lost")
+    await service.runs.recover(service.database)
+    await service.idle()
+    assert sorted(agent.finished) == ["lost", "running", "waiting"]
+    assert {row.attempt for row in (await service.stored()).values()} == {1}
+
+
+async def test_a_draining_server_takes_no_messages_and_hands_back(tmp_path: Path) -> None:
+    """While it drains a message is refused and not stored; what does not end in time the next start takes over."""
+    async with open_database(tmp_path) as database:
+        await add_users(database, "alice")
+        agent = HeldAgent()
+        service = Service(database, agent)
+        await service.submit("alice", "t1", "ends")
+        await service.submit("alice", "t2", "stays")
+        await agent.began("ends", "stays")
+        draining = asyncio.ensure_future(service.runs.drain(1.0))
+        await asyncio.sleep(0)
+        with pytest.raises(ShuttingDownError):
+            await service.submit("alice", "t3", "late")
+        agent.release("ends")
+        await draining
+        assert await service.statuses() == {"ends": "completed", "stays": "running"}
 
 
 async def test_recovering_an_empty_database_is_nothing(service: Service) -> None:
@@ -560,8 +632,10 @@ async def test_recovering_an_empty_database_is_nothing(service: Service) -> None
 
 
 @pytest.mark.parametrize("turns", range(12))
-async def test_a_process_that_ends_anywhere_loses_and_doubles_nothing(tmp_path: Path, turns: int) -> None:
-    """Stopped after any number of turns, an accepted message is answered or failed after a restart: once."""
+async def test_a_process_that_ends_anywhere_loses_and_doubles_nothing(
+    backend: Backend, tmp_path: Path, turns: int
+) -> None:
+    """Stopped after any number of turns, an accepted message is answered after a restart: once."""
     accepted: list[str] = []
     async with open_database(tmp_path) as database:
         await add_users(database, "alice")
@@ -589,7 +663,7 @@ async def test_a_process_that_ends_anywhere_loses_and_doubles_nothing(tmp_path: 
         await service.idle()
         statuses = await service.statuses()
         assert set(accepted) <= set(statuses)
-        assert set(statuses.values()) <= {"completed", "failed"}
+        assert set(statuses.values()) <= {"completed"}
         log = (await all_rows(database))["events"]
         assert sorted(row._mapping["run_id"] for row in log if row._mapping["final"]) == sorted(statuses)
         for thread_id in ("t0", "t1"):
@@ -597,8 +671,8 @@ async def test_a_process_that_ends_anywhere_loses_and_doubles_nothing(tmp_path: 
             assert seqs == list(range(1, len(seqs) + 1))
 
 
-async def test_what_is_stopped_at_the_end_is_told_at_the_next_start(tmp_path: Path) -> None:
-    """A run that did not end within the grace is failed with `server_restarted`; one that waited is done."""
+async def test_what_is_stopped_at_the_end_is_done_at_the_next_start(backend: Backend, tmp_path: Path) -> None:
+    """A run that did not end within the grace is run again by the next process; one that waited is done."""
     async with open_database(tmp_path) as database:
         await add_users(database, "alice")
         agent = HeldAgent()
@@ -612,7 +686,7 @@ async def test_what_is_stopped_at_the_end_is_told_at_the_next_start(tmp_path: Pa
         service = Service(database, HeldAgent(held=False))
         await service.runs.recover(database)
         await service.ended("r1", "r2")
-        assert _finals(service.published.entries) == {"r1": "agent_failed", "r2": "agent_completed"}
+        assert _finals(service.published.entries) == {"r1": "agent_completed", "r2": "agent_completed"}
 
 
 async def test_a_message_of_an_erased_account_is_refused(service: Service, agent: HeldAgent) -> None:

@@ -53,7 +53,7 @@ class AccountRepository(Repository):
         def work(connection: Connection) -> None:
             self._execute(connection, _END_SESSION, session_id=session_id)
 
-        await self._database.writer.run(work)
+        await self._write(work)
 
     async def change_password(self, password_hash: str) -> None:
         """Set another password and end every sign-in."""
@@ -62,7 +62,7 @@ class AccountRepository(Repository):
             self._execute(connection, _CHANGE_PASSWORD, new_hash=password_hash)
             self._execute(connection, _END_SESSIONS)
 
-        await self._database.writer.run(work)
+        await self._write(work)
 
     async def erase(self) -> None:
         """Erase the account and everything that is the user's: every table's rows go with it."""
@@ -70,7 +70,7 @@ class AccountRepository(Repository):
         def work(connection: Connection) -> None:
             self._execute(connection, _ERASE)
 
-        await self._database.writer.run(work)
+        await self._write(work)
 
     async def export(self, page: int = 500) -> AsyncIterator[Mapping[str, Any]]:
         """All that is stored for the user, but hashes of secrets.

@@ -58,4 +58,4 @@ class EventLog(Repository):
                 raise NotFoundError
             return entries
 
-        return await self._database.read(work)
+        return await self._read(work)

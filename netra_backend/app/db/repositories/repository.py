@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from asyncio import Future
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, CursorResult, Executable, Row, Table, bindparam
 
 from netra_backend.app.db.engine import Database
 from netra_backend.app.services.refusals import InvalidRequestError, NotFoundError
 from netra_backend.app.services.user_execution_context import UserExecutionContext
+
+T = TypeVar("T")
 
 OWNER: Final = "owner_id"
 
@@ -26,7 +29,8 @@ class Repository:
     """The base of the repositories.
 
     Every statement over a user's table has the criterion `own(table)`, and is executed by `_execute`, which binds the
-    context's user to it. One without a user bound cannot be executed at all.
+    context's user to it. One without a user bound cannot be executed at all. Every transaction is the context's user's:
+    on PostgreSQL a statement that had forgotten the criterion would still reach no other user's rows.
 
     Args:
         context: says whose rows.
@@ -41,9 +45,17 @@ class Repository:
         """Execute a statement for the context's user."""
         return connection.execute(statement, {OWNER: self._user_id, **parameters})
 
+    async def _read(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one read transaction of the context's user."""
+        return await self._database.read_for(self._user_id, work)
+
+    def _write(self, work: Callable[[Connection], T], on_commit: Callable[[T], None] | None = None) -> Future[T]:
+        """Run `work` in a transaction of the writer, as the context's user; see `GroupCommitWriter.run`."""
+        return self._database.writer.run(work, on_commit, user_id=self._user_id)
+
     async def _rows(self, statement: Executable, **parameters: Any) -> Sequence[Row[Any]]:
         """All rows of a selection, read for the context's user."""
-        return await self._database.read(lambda connection: self._execute(connection, statement, **parameters).all())
+        return await self._read(lambda connection: self._execute(connection, statement, **parameters).all())
 
     async def _row(self, statement: Executable, **parameters: Any) -> Row[Any]:
         """The one row of a selection, read for the context's user; raises NotFoundError."""

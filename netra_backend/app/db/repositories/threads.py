@@ -98,7 +98,7 @@ class ThreadRepository(Repository):
                     "thread_id: you have a thread of this id already", code="thread_exists"
                 ) from None
 
-        await self._database.writer.run(work)
+        await self._write(work)
         return thread
 
     async def rename(self, thread_id: str, title: str | None) -> Thread:
@@ -111,7 +111,7 @@ class ThreadRepository(Repository):
                 raise NotFoundError
             return Thread(*tuple(row))
 
-        return await self._database.writer.run(work)
+        return await self._write(work)
 
     async def delete(self, thread_id: str, erased: Callable[[Sequence[str]], None]) -> None:
         """Erase a thread with its log and runs.
@@ -131,7 +131,7 @@ class ThreadRepository(Repository):
                 raise NotFoundError
             return unfinished
 
-        await self._database.writer.run(work, erased)
+        await self._write(work, erased)
 
     async def messages(self, thread_id: str, *, limit: int, cursor: str | None) -> tuple[list[LogEntry], str | None]:
         """A page of what was said, oldest first: the user's messages and the runs' answers, as log entries."""
@@ -144,6 +144,6 @@ class ThreadRepository(Repository):
                 raise NotFoundError
             return entries
 
-        entries = await self._database.read(work)
+        entries = await self._read(work)
         page = entries[:limit]
         return page, encode_cursor(page[-1].seq) if len(entries) > limit else None

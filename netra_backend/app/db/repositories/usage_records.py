@@ -8,11 +8,13 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
+from operator import attrgetter
 from typing import Any, Final
 from uuid import uuid4
 
 from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, tuple_, update
 
+from netra_backend.app.db.bulk import execute_many
 from netra_backend.app.db.tables import usage_records, usage_uploads
 from netra_backend.app.services.refusals import LimitExceededError
 from netra_backend.app.services.usage_record import UsageRecord
@@ -23,6 +25,7 @@ CHUNK: Final = 1_000
 """Rows in one command: a large upload goes in several, so that other users' commits go between them."""
 
 _FIELDS: Final = tuple(field.name for field in fields(UsageRecord))
+_VALUES: Final = attrgetter(*_FIELDS)
 _COLUMNS: Final = tuple(usage_records.c[name] for name in _FIELDS)
 
 
@@ -34,24 +37,29 @@ class Upload:
     accepted: int
 
 
-_COMPLETED: Final = (
-    (usage_uploads.c.user_id == usage_records.c.user_id)
-    & (usage_uploads.c.upload_id == usage_records.c.upload_id)
-    & usage_uploads.c.completed_at.is_not(None)
+_OF_UPLOAD: Final = (usage_uploads.c.user_id == usage_records.c.user_id) & (
+    usage_uploads.c.upload_id == usage_records.c.upload_id
 )
+_IS_COMPLETE: Final = usage_uploads.c.completed_at.is_not(None)
 _PLACE: Final = (usage_records.c.upload_id, usage_records.c.line)
 
 
 def _seen(*columns: Any) -> Select[Any]:
     """A selection of the user's records whose upload is complete."""
-    return select(*columns).join_from(usage_records, usage_uploads, _COMPLETED).where(own(usage_records))
+    return select(*columns).join_from(usage_records, usage_uploads, _OF_UPLOAD).where(own(usage_records), _IS_COMPLETE)
 
 
 _ALL: Final = _seen(*_COLUMNS).order_by(usage_records.c.timestamp, usage_records.c.request_id, *_PLACE)
 _PAGE: Final = _seen(*_PLACE, *_COLUMNS).order_by(*_PLACE).limit(bindparam("rows"))
 _NEXT_PAGE: Final = _PAGE.where(tuple_(*_PLACE) > tuple_(bindparam("upload_id"), bindparam("line")))
+_INSERT: Final = insert(usage_records)
+_INSERTED: Final = ("user_id", "upload_id", "line", *_FIELDS)
 _COUNT_SEEN: Final = _seen(func.count())
-_COUNT: Final = select(func.count()).select_from(usage_records).where(own(usage_records))
+_COUNT_WITH: Final = (
+    select(func.count())
+    .join_from(usage_records, usage_uploads, _OF_UPLOAD)
+    .where(own(usage_records), _IS_COMPLETE | (usage_uploads.c.upload_id == bindparam("with_upload")))
+)
 _COMPLETE: Final = (
     update(usage_uploads)
     .where(own(usage_uploads), usage_uploads.c.upload_id == bindparam("of_upload"))
@@ -66,7 +74,7 @@ class UsageRecordRepository(Repository):
 
     async def all(self) -> list[UsageRecord]:
         """All records, in the order of their time."""
-        return await self._database.read(lambda connection: [_record(row) for row in self._execute(connection, _ALL)])
+        return await self._read(lambda connection: [_record(row) for row in self._execute(connection, _ALL)])
 
     async def page(self, *, limit: int, cursor: str | None) -> tuple[list[UsageRecord], str | None]:
         """A page of the records, in the order of their uploads' ids and lines, and the cursor of the next page."""
@@ -103,10 +111,10 @@ class UsageRecordRepository(Repository):
                 is_first = accepted == 0
                 accepted += len(chunk)
                 store = partial(self._insert, upload_id, chunk, is_first=is_first, is_last=is_last, most=most)
-                await self._database.writer.run(store)
+                await self._write(store)
         except BaseException:
             if accepted:  # an earlier chunk may stand; it was never seen and never will be
-                forgotten = self._database.writer.run(partial(self._forget, upload_id))
+                forgotten = self._write(partial(self._forget, upload_id))
                 await asyncio.shield(forgotten)
             raise
         return Upload(upload_id, accepted)
@@ -126,13 +134,10 @@ class UsageRecordRepository(Repository):
         if is_first:
             connection.execute(insert(usage_uploads).values(**of_upload, created_at=now, completed_at=None))
         if chunk:
-            rows = [
-                {**of_upload, "line": line, **{name: getattr(record, name) for name in _FIELDS}}
-                for line, record in chunk
-            ]
-            connection.execute(insert(usage_records), rows)
+            rows = [(self._user_id, upload_id, line, *_VALUES(record)) for line, record in chunk]
+            execute_many(connection, _INSERT, _INSERTED, rows)
         if is_last:
-            if self._execute(connection, _COUNT).scalar_one() > most:
+            if self._execute(connection, _COUNT_WITH, with_upload=upload_id).scalar_one() > most:
                 raise LimitExceededError(f"you may keep at most {most} usage records; delete the old ones first")
             self._execute(connection, _COMPLETE, of_upload=upload_id, completed_at=now)
 
@@ -147,7 +152,7 @@ class UsageRecordRepository(Repository):
             self._execute(connection, _ERASE)
             return count
 
-        return await self._database.writer.run(work)
+        return await self._write(work)
 
 
 def _record(columns: Sequence[Any]) -> UsageRecord:

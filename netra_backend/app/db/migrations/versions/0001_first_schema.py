@@ -10,21 +10,26 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+ID = sa.String(length=256).with_variant(sa.String(length=256, collation="C"), "postgresql")
+TIME = sa.String(length=32).with_variant(sa.TIMESTAMP(timezone=True), "postgresql")
+EXACT = sa.String(length=64).with_variant(sa.Numeric(), "postgresql")
+WHOLE = sa.Integer().with_variant(sa.BigInteger(), "postgresql")
+
 
 def upgrade() -> None:
     op.create_table(
         "users",
-        sa.Column("user_id", sa.String(length=256), nullable=False),
+        sa.Column("user_id", ID, nullable=False),
         sa.Column("email", sa.String(length=254), nullable=False),
         sa.Column("password_hash", sa.String(length=256), nullable=False),
-        sa.Column("created_at", sa.String(length=32), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
         sa.PrimaryKeyConstraint("user_id", name=op.f("pk_users")),
         sa.UniqueConstraint("email", name=op.f("uq_users_email")),
     )
     op.create_table(
         "sessions",
-        sa.Column("user_id", sa.String(length=256), nullable=False),
-        sa.Column("session_id", sa.String(length=256), nullable=False),
+        sa.Column("user_id", ID, nullable=False),
+        sa.Column("session_id", ID, nullable=False),
         sa.Column("refresh_hash", sa.String(length=64), nullable=False),
         sa.Column(
             "spent_hash",
@@ -32,8 +37,8 @@ def upgrade() -> None:
             nullable=True,
             comment="of the refresh token before: who brings it again is not the user",
         ),
-        sa.Column("created_at", sa.String(length=32), nullable=False),
-        sa.Column("expires_at", sa.String(length=32), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("expires_at", TIME, nullable=False),
         sa.ForeignKeyConstraint(["user_id"], ["users.user_id"], name=op.f("fk_sessions_users"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("user_id", "session_id", name=op.f("pk_sessions")),
         sqlite_with_rowid=False,
@@ -41,12 +46,12 @@ def upgrade() -> None:
     op.create_index(op.f("ix_sessions_session_id"), "sessions", ["session_id"], unique=False)
     op.create_table(
         "threads",
-        sa.Column("user_id", sa.String(length=256), nullable=False),
-        sa.Column("thread_id", sa.String(length=256), nullable=False),
+        sa.Column("user_id", ID, nullable=False),
+        sa.Column("thread_id", ID, nullable=False),
         sa.Column("title", sa.String(length=200), nullable=True),
-        sa.Column("created_at", sa.String(length=32), nullable=False),
-        sa.Column("updated_at", sa.String(length=32), nullable=False),
-        sa.Column("last_seq", sa.Integer(), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("updated_at", TIME, nullable=False),
+        sa.Column("last_seq", WHOLE, nullable=False),
         sa.ForeignKeyConstraint(["user_id"], ["users.user_id"], name=op.f("fk_threads_users"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("user_id", "thread_id", name=op.f("pk_threads")),
         sqlite_with_rowid=False,
@@ -56,12 +61,12 @@ def upgrade() -> None:
     )
     op.create_table(
         "usage_uploads",
-        sa.Column("user_id", sa.String(length=256), nullable=False),
-        sa.Column("upload_id", sa.String(length=256), nullable=False),
-        sa.Column("created_at", sa.String(length=32), nullable=False),
+        sa.Column("user_id", ID, nullable=False),
+        sa.Column("upload_id", ID, nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
         sa.Column(
             "completed_at",
-            sa.String(length=32),
+            TIME,
             nullable=True,
             comment="its records are seen from then on, all at once",
         ),
@@ -73,15 +78,15 @@ def upgrade() -> None:
     )
     op.create_table(
         "events",
-        sa.Column("user_id", sa.String(length=256), nullable=False),
-        sa.Column("thread_id", sa.String(length=256), nullable=False),
-        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("user_id", ID, nullable=False),
+        sa.Column("thread_id", ID, nullable=False),
+        sa.Column("seq", WHOLE, nullable=False),
         sa.Column("type", sa.String(length=32), nullable=False),
-        sa.Column("run_id", sa.String(length=256), nullable=False),
-        sa.Column("request_id", sa.String(length=256), nullable=False),
-        sa.Column("parent_request_id", sa.String(length=256), nullable=True),
+        sa.Column("run_id", ID, nullable=False),
+        sa.Column("request_id", ID, nullable=False),
+        sa.Column("parent_request_id", ID, nullable=True),
         sa.Column("agent", sa.String(length=64), nullable=True),
-        sa.Column("timestamp", sa.String(length=32), nullable=False),
+        sa.Column("timestamp", TIME, nullable=False),
         sa.Column("data", sa.Text(), nullable=False),
         sa.Column("final", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -94,27 +99,27 @@ def upgrade() -> None:
     )
     op.create_table(
         "runs",
-        sa.Column("user_id", sa.String(length=256), nullable=False),
-        sa.Column("run_id", sa.String(length=256), nullable=False),
-        sa.Column("thread_id", sa.String(length=256), nullable=False),
-        sa.Column("request_id", sa.String(length=256), nullable=False),
-        sa.Column("client_message_id", sa.String(length=256), nullable=False),
+        sa.Column("user_id", ID, nullable=False),
+        sa.Column("run_id", ID, nullable=False),
+        sa.Column("thread_id", ID, nullable=False),
+        sa.Column("request_id", ID, nullable=False),
+        sa.Column("client_message_id", ID, nullable=False),
         sa.Column(
             "message_scope",
-            sa.String(length=256),
+            ID,
             nullable=False,
             comment="the thread that the client named, or empty: client_message_id is unique in it",
         ),
         sa.Column("message", sa.Text(), nullable=False),
-        sa.Column("message_seq", sa.Integer(), nullable=False),
+        sa.Column("message_seq", WHOLE, nullable=False),
         sa.Column("agent", sa.String(length=64), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False, comment="raised by each claim: the fencing token"),
         sa.Column("error", sa.Text(), nullable=True),
-        sa.Column("created_at", sa.String(length=32), nullable=False),
-        sa.Column("deadline", sa.String(length=32), nullable=False),
-        sa.Column("started_at", sa.String(length=32), nullable=True),
-        sa.Column("finished_at", sa.String(length=32), nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("deadline", TIME, nullable=False),
+        sa.Column("started_at", TIME, nullable=True),
+        sa.Column("finished_at", TIME, nullable=True),
         sa.ForeignKeyConstraint(
             ["user_id", "thread_id"],
             ["threads.user_id", "threads.thread_id"],
@@ -135,20 +140,21 @@ def upgrade() -> None:
         ["user_id", "thread_id"],
         unique=False,
         sqlite_where=sa.text("finished_at IS NULL"),
+        postgresql_where=sa.text("finished_at IS NULL"),
     )
     op.create_table(
         "usage_records",
-        sa.Column("user_id", sa.String(length=256), nullable=False),
-        sa.Column("upload_id", sa.String(length=256), nullable=False),
-        sa.Column("line", sa.Integer(), nullable=False),
-        sa.Column("timestamp", sa.String(length=32), nullable=False),
-        sa.Column("request_id", sa.String(length=256), nullable=False),
-        sa.Column("model", sa.String(length=256), nullable=False),
-        sa.Column("operation", sa.String(length=256), nullable=False),
-        sa.Column("prompt_fingerprint", sa.String(length=256), nullable=False),
-        sa.Column("input_tokens", sa.Integer(), nullable=False),
-        sa.Column("output_tokens", sa.Integer(), nullable=False),
-        sa.Column("cost_usd", sa.String(length=64), nullable=False),
+        sa.Column("user_id", ID, nullable=False),
+        sa.Column("upload_id", ID, nullable=False),
+        sa.Column("line", WHOLE, nullable=False),
+        sa.Column("timestamp", TIME, nullable=False),
+        sa.Column("request_id", ID, nullable=False),
+        sa.Column("model", ID, nullable=False),
+        sa.Column("operation", ID, nullable=False),
+        sa.Column("prompt_fingerprint", ID, nullable=False),
+        sa.Column("input_tokens", WHOLE, nullable=False),
+        sa.Column("output_tokens", WHOLE, nullable=False),
+        sa.Column("cost_usd", EXACT, nullable=False),
         sa.Column("latency_ms", sa.Float(), nullable=False),
         sa.Column("deferrable", sa.Boolean(), nullable=False),
         sa.Column("label", sa.String(length=200), nullable=False),

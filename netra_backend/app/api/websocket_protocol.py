@@ -1,0 +1,35 @@
+"""uvicorn's WebSocket protocol, told what to do with a reader that has stopped reading."""
+
+from __future__ import annotations
+
+from asyncio import TimerHandle
+from typing import Any, Final, cast
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+LINGER_SECONDS: Final = 30.0
+"""How long a reader has to take what was sent and the close frame behind it."""
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """Puts a close frame behind what a slow reader has not taken yet, and gives the reader up after a while.
+
+    uvicorn lets every message wait until the other side reads, the close frame too: a reader that was too slow would
+    never learn why it was closed (1013). And it waits for ever for the other side to take what is left: readers
+    that never read would add up, outside of all limits.
+    """
+
+    _giving_up: TimerHandle | None = None
+
+    async def send(self, message: Any) -> None:
+        """Send a message of the ASGI app."""
+        if message["type"] == "websocket.close":
+            self.writable.set()
+            self._giving_up = self._giving_up or self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+        await super().send(message)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport is closed."""
+        if self._giving_up is not None:
+            self._giving_up.cancel()
+        super().connection_lost(cast("Any", exc))

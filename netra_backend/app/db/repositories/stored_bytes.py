@@ -1,0 +1,45 @@
+"""How much is stored for a user."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import Integer, func, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import GenericFunction
+
+from netra_backend.app.db.tables import events, usage_records
+
+from .repository import Repository, own
+
+USAGE_RECORD_BYTES: Final = 256
+"""What a usage record is counted as; each is about so large, and to measure a million of them takes its time."""
+
+
+class octet_length(GenericFunction[int]):  # noqa: N801  SQLAlchemy names a function after its class
+    """The bytes of a text."""
+
+    type = Integer()
+    inherit_cache = True
+
+
+@compiles(octet_length, "sqlite")
+def _octet_length_in_sqlite(element: octet_length, compiler: SQLCompiler, **options: Any) -> str:
+    """SQLite has the function from 3.43 on."""
+    (text,) = element.clauses
+    return f"length(CAST({compiler.process(text, **options)} AS BLOB))"
+
+
+_LOGGED: Final = select(func.coalesce(func.sum(octet_length(events.c.data)), 0)).where(own(events))
+_USAGE_RECORDS: Final = select(func.count()).select_from(usage_records).where(own(usage_records))
+
+
+class StoredBytesRepository(Repository):
+    """Measures what is stored for the context's user."""
+
+    async def total(self) -> int:
+        """The bytes of all events of the user's threads, messages included, and of the usage records."""
+        (logged,) = await self._rows(_LOGGED)
+        (usage_record_count,) = await self._rows(_USAGE_RECORDS)
+        return int(logged[0]) + USAGE_RECORD_BYTES * int(usage_record_count[0])

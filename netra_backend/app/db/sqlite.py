@@ -1,0 +1,143 @@
+"""SQLite: one file, one process, one writer at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
+
+from .errors import DatabaseDamagedError, DatabaseInUseError
+from .storage import Fault, reason_of
+
+BUSY_TIMEOUT_SECONDS: Final = 5
+CHECKED_BYTES: Final = 1024**3
+"""The largest file that is read through at start, which takes seconds; damage in a larger one shows when it is met."""
+DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class SqliteStorage:
+    """An SQLite file; see `Storage`.
+
+    Args:
+        url: `sqlite:///path`.
+        reader_threads: how many reads run at once.
+
+    Raises:
+        ValueError: the URL names no file.
+        DatabaseInUseError: another server has it open.
+    """
+
+    is_shared = False
+
+    def __init__(self, url: URL, *, reader_threads: int) -> None:
+        if not url.database or url.database == ":memory:":
+            raise ValueError(f"database_url: expected sqlite:///PATH, got {url.render_as_string()!r}")
+        self.name = url.database
+        self._lock = _lock_private(Path(url.database))
+        self.read_engine = _engine(url, begin="BEGIN", query_only=True, pool_size=reader_threads)
+        self.write_engine = _engine(url, begin="BEGIN IMMEDIATE", query_only=False, pool_size=2)
+
+    def judge(self, error: DBAPIError) -> Fault:
+        """SQLITE_ERROR is wrong SQL; the other operational ones are a full disk, a lock, a file that is gone."""
+        if _is_damage(error):
+            return Fault.UNAVAILABLE
+        if not isinstance(error, OperationalError):
+            return Fault.COMMAND
+        is_wrong_sql = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+        return Fault.COMMAND if is_wrong_sql else Fault.UNAVAILABLE
+
+    def mark(self, connection: Connection) -> str | None:
+        """None: the commit is a call in this process, and says what became of it."""
+        return None
+
+    def was_committed(self, connection: Connection, mark: str) -> bool | None:
+        """Never asked."""
+        raise NotImplementedError
+
+    @contextmanager
+    def migrating(self) -> Iterator[Connection]:
+        """A transaction of the process that holds the lock, in a file whose pages are whole.
+
+        Raises:
+            DatabaseDamagedError: they are not, as far as they were read.
+        """
+        try:
+            with self.write_engine.begin() as connection:
+                self._check(connection)
+                yield connection
+        except DatabaseError as error:
+            if _is_damage(error):
+                raise DatabaseDamagedError(self.name, reason_of(error)) from None
+            raise
+
+    def _check(self, connection: Connection) -> None:
+        if os.path.getsize(self.name) > CHECKED_BYTES:
+            return
+        found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+        if found != "ok":
+            raise DatabaseDamagedError(self.name, " ".join(str(found).split()))
+
+    def secure(self, connection: Connection) -> None:
+        """A file has no roles: its wall is its mode, 0600."""
+
+    def release(self) -> None:
+        """Let go of every connection, then of the lock."""
+        self.read_engine.dispose()
+        self.write_engine.dispose()
+        os.close(self._lock)
+
+
+def _is_damage(error: DBAPIError) -> bool:
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in DAMAGED  # the upper bits tell where
+
+
+def _lock_private(path: Path) -> int:
+    """Make the file with mode 0600 before SQLite does, since its journal files take that mode, and claim it.
+
+    Returns:
+        The descriptor of the lock, a file beside it: closing any descriptor of the database itself would end the
+        locks that SQLite holds on it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    lock = os.open(path.with_name(f"{path.name}.lock"), os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise DatabaseInUseError(str(path)) from None
+    return lock
+
+
+def _engine(url: URL, *, begin: str, query_only: bool, pool_size: int) -> Engine:
+    engine = create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "cached_statements": 256},
+    )
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.isolation_level = None  # the driver's own BEGINs are lazy and never IMMEDIATE; `begin` emits ours
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "foreign_keys = ON",
+            f"query_only = {'ON' if query_only else 'OFF'}",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin_transaction(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine

@@ -1,0 +1,54 @@
+"""How much each user may have stored."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final
+
+from netra_backend.app.db.engine import Database
+from netra_backend.app.db.repositories.stored_bytes import StoredBytesRepository
+from netra_backend.app.services.agent_events import LogEntry
+from netra_backend.app.services.refusals import TooMuchStoredError
+from netra_backend.app.services.user_execution_context import UserExecutionContext
+
+MAX_REMEMBERED: Final = 10_000
+
+
+class StoredBytes:
+    """Measures a user once, then counts along; what is on its way to the disk meanwhile may be missed or counted twice.
+
+    A user beyond the limit may still read, erase, and see the runs that go on to their end.
+
+    Args:
+        database: what is measured.
+        limit: bytes that one user may have stored.
+    """
+
+    def __init__(self, database: Database, limit: int) -> None:
+        self._database = database
+        self._limit = limit
+        self._totals: OrderedDict[str, int] = OrderedDict()
+
+    async def check(self, context: UserExecutionContext) -> None:
+        """See that the context's user may store more; raises TooMuchStoredError."""
+        user_id = context.user_id
+        if user_id not in self._totals:
+            self._totals[user_id] = await StoredBytesRepository(context, self._database).total()
+            if len(self._totals) > MAX_REMEMBERED:
+                self._totals.popitem(last=False)
+        if self._totals.get(user_id, 0) >= self._limit:
+            raise TooMuchStoredError(
+                f"you have {self._totals[user_id]:,} bytes stored, at most {self._limit:,} are kept; "
+                "delete threads or usage records first"
+            )
+
+    def add(self, entries: Sequence[LogEntry]) -> None:
+        """Count entries that were stored."""
+        for entry in entries:
+            if entry.user_id in self._totals:
+                self._totals[entry.user_id] += len(entry.data.encode())
+
+    def forget(self, user_id: str) -> None:
+        """Measure the user anew the next time: much has come or gone."""
+        self._totals.pop(user_id, None)
