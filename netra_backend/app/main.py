@@ -29,6 +29,7 @@ from netra_backend.app.auth.passwords import Passwords
 from netra_backend.app.auth.tokens import AccessTokens, load_or_make_key
 from netra_backend.app.config import Settings
 from netra_backend.app.db.engine import Database
+from netra_backend.app.db.eraser import Eraser
 from netra_backend.app.db.migrate import upgrade
 from netra_backend.app.db.repositories.usage_records import UsageRecordRepository
 from netra_backend.app.db.system_operations import delete_unfinished_uploads
@@ -198,10 +199,13 @@ async def _started(settings: Settings, database: Database, registry: AgentRegist
     metrics.watch("netra_runs_waiting", "Runs that wait for their turn", lambda: admission.waiting_count)
 
     await run_service.recover(database)
+    eraser = Eraser(database, retention=settings.retention)
+    eraser.start()
     try:
         yield Services(
             settings=settings,
             database=database,
+            eraser=eraser,
             hub=hub,
             connections=connections,
             accounts=accounts,
@@ -211,6 +215,7 @@ async def _started(settings: Settings, database: Database, registry: AgentRegist
     finally:
         connections.close_all()
         await dispatcher.close(settings.shutdown_grace.total_seconds())
+        await eraser.close()
         await database.close()
         passwords.close()
 

@@ -134,5 +134,5 @@ async def export(context: ContextDep, services: ServicesDep) -> StreamingRespons
 @router.delete("/me", status_code=HTTPStatus.NO_CONTENT)
 async def erase(context: ContextDep, services: ServicesDep) -> None:
     """Erase the user and everything that is the user's."""
-    await services.accounts.erase(context)
-    services.runs.stop_all(context)
+    await services.accounts.erase(context, lambda: services.runs.stop_all(context))
+    await services.eraser.finish_user(context)

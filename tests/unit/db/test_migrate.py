@@ -40,7 +40,7 @@ from tests.support.database import (
 
 pytestmark = pytest.mark.usefixtures("backend")
 
-NEWEST: Final = "0001"
+NEWEST: Final = "0002"
 
 
 @contextmanager

@@ -9,20 +9,28 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, CursorResult, Executable, Row, Table, bindparam
+from sqlalchemy import ColumnElement, Connection, CursorResult, Executable, Row, Table, bindparam, exists
 
 from netra_backend.app.db.engine import Database
+from netra_backend.app.db.tables import threads
 from netra_backend.app.services.refusals import InvalidRequestError, NotFoundError
 from netra_backend.app.services.user_execution_context import UserExecutionContext
 
 T = TypeVar("T")
 
 OWNER: Final = "owner_id"
+_PRESENT: Final = threads.alias("present")
 
 
 def own(table: Table) -> ColumnElement[bool]:
     """The owner criterion of a statement that is made once; the context's user is bound when it is executed."""
     return table.c.user_id == bindparam(OWNER)
+
+
+def present(thread_id: ColumnElement[str]) -> ColumnElement[bool]:
+    """That the context's user has a thread of this id: one that is being erased is not there any more."""
+    found = _PRESENT.c
+    return exists().where(found.user_id == bindparam(OWNER), found.thread_id == thread_id, found.erased_at.is_(None))
 
 
 class Repository:
