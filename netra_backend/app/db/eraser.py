@@ -68,6 +68,10 @@ class Eraser:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def erase_user(self, context: UserExecutionContext) -> None:
+        """Take away all rows of the context's user, who was erased; raises StorageUnavailableError."""
+        await self._all(self._repository(context).erase_of_user)
+
     async def finish_thread(self, context: UserExecutionContext) -> None:
         """Take away the rows of the context's thread, which was erased; returns once they are gone.
 

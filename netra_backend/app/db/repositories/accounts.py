@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import orjson
 from sqlalchemy import Connection, Row, Table, bindparam, delete, select, tuple_, update
 
 from netra_backend.app.db.tables import events, runs, sessions, threads, usage_records, usage_uploads, users
@@ -49,6 +50,11 @@ _STOP: Final = (
     .where(threads.c.thread_id.in_(select(runs.c.thread_id).where(own(runs), runs.c.finished_at.is_(None))))
     .values(erased_at=bindparam("now"))
 )
+
+
+def export_line(row: Mapping[str, Any]) -> bytes:
+    """A row of an export as a line of JSON (docs/wire.md)."""
+    return orjson.dumps(row, default=str, option=orjson.OPT_APPEND_NEWLINE)
 
 
 class AccountRepository(Repository):
