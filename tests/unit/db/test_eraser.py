@@ -23,7 +23,7 @@ from netra_backend.app.db.repositories.event_log import EventLog
 from netra_backend.app.db.repositories.runs import RunRepository
 from netra_backend.app.db.repositories.threads import ThreadRepository
 from netra_backend.app.db.repositories.usage_records import UsageRecordRepository
-from netra_backend.app.db.system_operations import find_user_by_email, insert_session, rotate_refresh_token
+from netra_backend.app.db.system_operations import Rotation, find_user_by_email, insert_session, rotate_refresh_token
 from netra_backend.app.db.tables import events, metadata, runs
 from netra_backend.app.realtime.hub import Subscription
 from netra_backend.app.runs.ledger import AppendEvents, CancelRun, ClaimRun, Ledger, Written
@@ -136,7 +136,9 @@ async def test_nothing_of_an_erased_user_is_readable_from_the_first_moment(datab
     assert not await account.has_session("session-of-alice", SIGNED_UP)
     await _gone(account.get())
     assert await database.read(lambda connection: find_user_by_email(connection, "alice@example.org")) is None
-    assert await database.writer.run(partial(_refresh, "alice")) is None
+    rotation = await database.writer.run(partial(_refresh, "alice"))
+    assert rotation is not None
+    assert rotation.is_over
     with pytest.raises(RefusedError):
         await ledger.write(AppendEvents(running, (happening(running),)))
     for thread_id in ("t", "u", "new"):
@@ -148,7 +150,7 @@ async def test_nothing_of_an_erased_user_is_readable_from_the_first_moment(datab
     await add_users(database, "alice-again")
 
 
-def _refresh(user_id: str, connection: Connection) -> object:
+def _refresh(user_id: str, connection: Connection) -> Rotation | None:
     return rotate_refresh_token(
         connection,
         session_id=f"session-of-{user_id}",
@@ -339,6 +341,26 @@ async def test_a_log_that_is_all_erased_tells_one_gap_and_goes_on(database: Data
     assert await _told(database, 2) == [_gap(3, 10)]
 
 
+@pytest.mark.parametrize("batch", [1, 3, 500])
+async def test_an_unfinished_run_keeps_all_that_came_after_it(database: Database, aged: Any, batch: int) -> None:
+    """Between two old runs one waits: what came before its message is erased, and nothing from there on."""
+    await add_users(database, "alice")
+    ledger = Ledger(database, lambda _entries: None)
+    await aged(await _run(database, "alice"))
+    waiting = await ledger.write(message("alice"))
+    await aged(await _run(database, "alice"))
+    eraser = Eraser(database, retention=timedelta(days=30), batch=batch)
+    await eraser.sweep()
+    assert (await _told(database, 0))[0] == _gap(1, 5)
+    assert [frame["seq"] for frame in (await _told(database, 0))[1:]] == [6, 7, 8, 9, 10, 11]
+    await ledger.write(CancelRun("alice", waiting.run.run_id, "enough"))
+    await eraser.sweep()
+    assert len(await _told(database, 0)) == 8
+    await aged(waiting.run.run_id)
+    await eraser.sweep()
+    assert await _told(database, 0) == [_gap(1, 12)]
+
+
 async def test_without_retention_nothing_is_erased(database: Database, aged: Any) -> None:
     """The log is kept for the thread's life unless an operator says otherwise."""
     await add_users(database, "alice")
@@ -375,7 +397,7 @@ async def test_an_erased_thread_after_retention_leaves_no_run(database: Database
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["submit", "claim", "step", "end", "cancel", "age", "expire"]),
+        st.sampled_from(["submit", "submit", "claim", "step", "end", "cancel", "cancel", "age", "age", "expire"]),
         st.integers(0, 5),
     ),
     max_size=40,
