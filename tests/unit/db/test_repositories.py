@@ -8,6 +8,7 @@ import inspect
 import json
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,7 @@ from typing import Any, Final
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Row, insert
+from sqlalchemy import Connection, Row, insert
 
 from netra_backend.app.db.engine import Database
 from netra_backend.app.db.errors import StorageUnavailableError
@@ -811,6 +812,47 @@ async def test_the_limit_counts_all_records_of_the_user(database: Database, chun
     assert len(await repository.all()) == 15
     await repository.add(_records(10), most=25)
     assert len(await repository.all()) == 25
+
+
+@pytest.mark.parametrize("page", [1, 2, 3, 6, 7])
+async def test_all_records_come_in_the_order_of_their_time(
+    database: Database, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    """However many are read at once, every record of every upload comes once, the oldest first."""
+    monkeypatch.setattr(usage_records_module, "READ_PAGE", page)
+    await add_users(database, "alice", "bob")
+    for user_id in ("alice", "bob"):
+        for upload in range(2):
+            moments = [SIGNED_UP + timedelta(days=(5 * line + 3 * upload) % 7) for line in range(3)]
+            records = [
+                (line, replace(usage_record(label=f"{upload} {line}"), timestamp=moment, request_id=user_id))
+                for line, moment in enumerate(moments)
+            ]
+            await _usage(user_id, database).add(records, most=MANY)
+    found = await _usage("alice", database).all()
+    assert [record.timestamp for record in found] == sorted(record.timestamp for record in found)
+    assert sorted(record.label for record in found) == [f"{upload} {line}" for upload in range(2) for line in range(3)]
+    assert {record.request_id for record in found} == {"alice"}
+
+
+async def test_an_upload_that_is_erased_while_all_are_read_is_not_read_by_half(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records that go between two pages leave none of their upload's in what is read."""
+    monkeypatch.setattr(usage_records_module, "READ_PAGE", 2)
+    await add_users(database, "alice")
+    repository = _usage("alice", database)
+    await repository.add(_records(5), most=MANY)
+    read = database.read_for
+
+    async def read_then_erase(user_id: str, work: Callable[[Connection], Any]) -> Any:
+        page = await read(user_id, work)
+        monkeypatch.setattr(database, "read_for", read)
+        assert await _usage("alice", database).erase() == 5
+        return page
+
+    monkeypatch.setattr(database, "read_for", read_then_erase)
+    assert await repository.all() == []
 
 
 async def test_erasing_records_counts_them(database: Database) -> None:

@@ -87,14 +87,21 @@ class UsageRecordRepository(Repository):
 
     async def all(self) -> list[UsageRecord]:
         """All records, in the order of their time; of uploads that are erased meanwhile all of them or none."""
-        found: list[Row[Any]] = []
-        page = await self._rows(_PAGE, rows=READ_PAGE)
-        while page:
-            found.extend(page)
+
+        def first(connection: Connection) -> tuple[Sequence[Row[Any]], list[UsageRecord] | None]:
+            rows = self._execute(connection, _PAGE, rows=READ_PAGE).all()
+            return rows, _in_order(rows) if len(rows) < READ_PAGE else None
+
+        page, records = await self._read(first)
+        if records is not None:  # of one moment
+            return records
+        found = list(page)
+        while len(page) == READ_PAGE:
             last = page[-1]
             page = await self._rows(_NEXT_PAGE, rows=READ_PAGE, upload_id=last.upload_id, line=last.line)
+            found.extend(page)
         complete = {upload_id for upload_id, *_ in await self._rows(_COMPLETE_IDS)}
-        return await asyncio.to_thread(_in_order, found, complete)
+        return await asyncio.to_thread(_in_order, [row for row in found if row.upload_id in complete])
 
     async def page(self, *, limit: int, cursor: str | None) -> tuple[list[UsageRecord], str | None]:
         """A page of the records, in the order of their uploads' ids and lines, and the cursor of the next page."""
@@ -186,9 +193,8 @@ class UsageRecordRepository(Repository):
         return count
 
 
-def _in_order(rows: Sequence[Row[Any]], complete: set[str]) -> list[UsageRecord]:
-    kept = sorted((row for row in rows if row.upload_id in complete), key=_TIME_AND_PLACE)
-    return [_record(row[2:]) for row in kept]
+def _in_order(rows: Sequence[Row[Any]]) -> list[UsageRecord]:
+    return [_record(row[2:]) for row in sorted(rows, key=_TIME_AND_PLACE)]
 
 
 def _record(columns: Sequence[Any]) -> UsageRecord:
