@@ -146,6 +146,11 @@ async def test_nothing_of_an_erased_user_is_readable_from_the_first_moment(datab
             await ledger.write(message("alice", thread_id))
     with pytest.raises(NotFoundError):
         await ledger.write(CancelRun("alice", "waiting-alice", "too late"))
+    other = make_context("alice", thread_id="u")
+    await _gone(EventLog(other, database).read(0, 10))  # by a socket that is open at another node
+    await _gone(EventLog(other, database).erased_to_seq())
+    ended = next(row for row in (await _of(database, "alice"))["runs"] if row._mapping["thread_id"] == "u")
+    await _gone(RunRepository(other, database).get(ended._mapping["run_id"]))
     assert "example.org" not in repr((await _of(database, "alice"))["users"])
     await add_users(database, "alice-again")
 

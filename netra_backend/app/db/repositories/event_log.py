@@ -29,7 +29,7 @@ _READ: Final = (
     .limit(bindparam("rows"))
 )
 _ERASED_TO: Final = select(threads.c.erased_to_seq).where(
-    own(threads), threads.c.thread_id == bindparam("thread_id"), threads.c.erased_at.is_(None)
+    own(threads), threads.c.thread_id == bindparam("thread_id"), present(bindparam("thread_id"))
 )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import ColumnElement, Connection, CursorResult, Executable, Row, Table, bindparam, exists
 
 from netra_backend.app.db.engine import Database
-from netra_backend.app.db.tables import threads
+from netra_backend.app.db.tables import threads, users
 from netra_backend.app.services.refusals import InvalidRequestError, NotFoundError
 from netra_backend.app.services.user_execution_context import UserExecutionContext
 
@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 OWNER: Final = "owner_id"
 _PRESENT: Final = threads.alias("present")
+_PRESENT_USER: Final = users.alias("present_user")
 
 
 def own(table: Table) -> ColumnElement[bool]:
@@ -28,9 +29,15 @@ def own(table: Table) -> ColumnElement[bool]:
 
 
 def present(thread_id: ColumnElement[str]) -> ColumnElement[bool]:
-    """That the context's user has a thread of this id: one that is being erased is not there any more."""
-    found = _PRESENT.c
-    return exists().where(found.user_id == bindparam(OWNER), found.thread_id == thread_id, found.erased_at.is_(None))
+    """That the context's user has a thread of this id, and neither of them is being erased."""
+    thread, user = _PRESENT.c, _PRESENT_USER.c
+    return exists().where(
+        thread.user_id == bindparam(OWNER),
+        thread.thread_id == thread_id,
+        thread.erased_at.is_(None),
+        user.user_id == thread.user_id,
+        user.erased_at.is_(None),
+    )
 
 
 class Repository:
