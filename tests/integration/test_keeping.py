@@ -15,8 +15,10 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import NullPool, create_engine, func, select
 
-from tests.support.database import FILE, Backend
+from netra_backend.app.db.tables import metadata
+from tests.support.database import FILE, Backend, database_url, superuser_url
 from tests.support.person import Person, Socket, a_person
 from tests.support.server import ROOT, Server, serving
 
@@ -207,3 +209,51 @@ async def test_a_user_who_erases_the_account_is_gone_at_once(backend: Backend, t
         assert (await ann.http.post("/auth/register", json=again)).status_code == 201
         metrics = (await ann.http.get("/metrics")).text
         assert "netra_runs_running 0.0" in metrics
+
+
+def _left_of(folder: Path, user_id: str) -> dict[str, int]:
+    """How many rows of a user each table has, read beside a server that may be running."""
+    engine = create_engine(superuser_url(database_url(folder)), poolclass=NullPool)
+    with engine.connect() as connection:
+        counts = {
+            table.name: connection.execute(
+                select(func.count()).select_from(table).where(table.c.user_id == user_id)
+            ).scalar_one()
+            for table in metadata.sorted_tables
+        }
+    engine.dispose()
+    return counts
+
+
+@pytest.mark.timeout(120)
+async def test_an_erasure_that_a_crash_cut_off_is_finished_by_the_next_start(backend: Backend, tmp_path: Path) -> None:
+    """The server is killed while it takes a user's rows away: nobody can be the user then, and the next start leaves
+    no row."""
+    settings = backend.settings(tmp_path)
+    row = {
+        "timestamp": "2026-01-31T12:00:00Z", "request_id": "r", "model": "m", "operation": "o",
+        "prompt_fingerprint": "f", "input_tokens": 1, "output_tokens": 1, "cost_usd": 1, "latency_ms": 1,
+        "deferrable": True, "label": "",
+    }  # fmt: skip
+    lines = "\n".join([json.dumps(row)] * 10_000)
+    async with serving(tmp_path, **settings) as server, a_person(server) as ann:
+        async with ann.connected() as socket:
+            await socket.ask("hello", agent="gate")
+        uploaded = await ann.http.post(
+            "/api/usage-records", content=lines, headers={"content-type": "application/x-ndjson"}
+        )
+        assert uploaded.json()["accepted"] == 10_000
+        erasing = asyncio.create_task(ann.http.delete("/auth/me"))
+        while (await ann.http.get("/auth/me")).status_code == 200:
+            pass
+        await server.kill()
+        await asyncio.gather(erasing, return_exceptions=True)
+        left = await asyncio.to_thread(_left_of, tmp_path, ann.user_id)
+        assert left["users"] == 1
+        assert left["usage_records"] > 0
+        async with serving(tmp_path, **settings) as again, httpx.AsyncClient(base_url=again.url, timeout=20) as http:
+            form = {"username": ann.email, "password": ann.password}
+            assert (await http.post("/auth/login", data=form)).status_code == 401
+            async with asyncio.timeout(60):
+                while any((await asyncio.to_thread(_left_of, tmp_path, ann.user_id)).values()):
+                    pass
