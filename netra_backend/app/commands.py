@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import resource
+import shlex
 import signal
 import socket
 import sys
@@ -15,23 +16,31 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
+from uuid import uuid4
 
 import uvicorn
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import DatabaseError
 
 from netra_backend.app.agents.registry import AgentRegistryError
 from netra_backend.app.api.websocket_protocol import WebSocketProtocol
 from netra_backend.app.config import Settings
-from netra_backend.app.db.engine import open_storage
-from netra_backend.app.db.errors import DatabaseOpenError
-from netra_backend.app.db.migrate import upgrade
+from netra_backend.app.db.backup import BackupError, back_up
+from netra_backend.app.db.engine import Database, open_storage
+from netra_backend.app.db.eraser import Eraser
+from netra_backend.app.db.errors import DatabaseInUseError, DatabaseOpenError
+from netra_backend.app.db.migrate import check, upgrade
+from netra_backend.app.db.repositories.accounts import AccountRepository, export_line
+from netra_backend.app.db.system_operations import find_erased_users, find_user_by_email
 from netra_backend.app.main import create_app
 from netra_backend.app.realtime.messages import MAX_FRAME_BYTES
 from netra_backend.app.services import fault_points
+from netra_backend.app.services.context_errors import InvalidContextError
+from netra_backend.app.services.refusals import NotFoundError, RefusedError
+from netra_backend.app.services.user_execution_context import UserExecutionContext
 from netra_backend.app.telemetry import configure_logging
 
 ACCEPTS_PER_TURN: Final = 16
@@ -97,25 +106,157 @@ def db(argv: Sequence[str]) -> int:
         argv: the words after `netra db`.
 
     Returns:
-        0 when it is up to date, 1 when it could not be brought there, 2 for words or settings that make no sense.
+        0 when it is done, 1 when it could not be done, 2 for words or settings that make no sense.
     """
-    settings = _settings("db", _db_options, argv)
+    words: dict[str, Any] = {}
+
+    def options(argv: Sequence[str]) -> dict[str, Any]:
+        parsed = _db_options(argv)
+        words.update({name: parsed.pop(name) for name in _ACTION_WORDS if name in parsed})
+        return parsed
+
+    settings = _settings("db", options, argv)
     if not isinstance(settings, Settings):
         return settings
     try:
-        if settings.database_url is None:
-            settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        storage = open_storage(settings.database, reader_threads=1)
-        try:
-            version = upgrade(storage)
-        finally:
-            storage.release()
+        return _ACTIONS[words.pop("action")](settings, **words)
     except DatabaseError as error:
         return _refuse("db", _unopened(settings, error))
-    except (DatabaseOpenError, ValueError, OSError) as error:
+    except RefusedError as refusal:
+        return _refuse("db", refusal.message)
+    except (DatabaseOpenError, BackupError, ValueError, OSError) as error:
         return _refuse("db", str(error))
+
+
+def _upgrade(settings: Settings) -> Exit:
+    if settings.database_url is None:
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    storage = open_storage(settings.database, reader_threads=1)
+    try:
+        version = upgrade(storage)
+    finally:
+        storage.release()
     print(f"{storage.name} is at schema version {version}")
     return Exit.OK
+
+
+def _back_up(settings: Settings, file: Path) -> Exit:
+    url = make_url(settings.database)
+    if url.get_backend_name() == "postgresql":
+        return _refuse("db", _pg_dump(url, file), Exit.USAGE)
+    size = back_up(Path(url.database or ""), file)
+    print(f"{file} is a whole copy of {url.database}, {size} bytes")
+    return Exit.OK
+
+
+def _pg_dump(url: URL, file: Path) -> str:
+    """What to do instead of `netra db backup` on PostgreSQL; never with a password."""
+    shown = url.set(drivername="postgresql", username="postgres").difference_update_query(["password"])
+    shown = URL.create("postgresql", shown.username, None, shown.host, shown.port, shown.database, shown.query)
+    command = shlex.join(["pg_dump", "--format=custom", f"--file={file}", shown.render_as_string()])
+    return (
+        f"PostgreSQL makes its own backups, also while Netra is serving: {command}\n"
+        "Do it as a superuser or another role with BYPASSRLS: row-level security holds for the tables' owner too, so "
+        "the owner's pg_dump is refused, and with --enable-row-security it would be empty"
+    )
+
+
+def _export(settings: Settings, user: str, output: Path | None) -> Exit:
+    database = Database(settings.database, reader_threads=1, is_read_only=True)
+    try:
+        check(database.storage)
+        context = asyncio.run(_context_of(database, user))
+        if output is None:
+            count = asyncio.run(_write_export(database, context, sys.stdout.buffer))
+        else:
+            with open(output, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+                count = asyncio.run(_write_export(database, context, file))
+    except FileExistsError:
+        return _refuse("db", f"{output}: expected a name that is not taken, got an existing file; name another")
+    finally:
+        database.release()
+    print(f"{count} rows of user {context.user_id}", file=sys.stderr)
+    return Exit.OK
+
+
+async def _write_export(database: Database, context: UserExecutionContext, file: BinaryIO) -> int:
+    count = 0
+    async for row in AccountRepository(context, database).export():
+        file.write(export_line(row))
+        count += 1
+    file.flush()
+    return count
+
+
+def _erase(settings: Settings, user: str, yes: bool) -> Exit:
+    if not yes:
+        return _refuse(
+            "db",
+            f"expected --yes: user {user!r} and everything that is stored for the user would be erased for good; "
+            "nothing was done",
+            Exit.USAGE,
+        )
+    try:
+        database = Database(settings.database, reader_threads=1)
+    except DatabaseInUseError as error:
+        return _refuse(
+            "db",
+            f"a server is using {error.path}: stop it first, or erase the account there (DELETE /auth/me); "
+            "nothing was erased",
+        )
+    try:
+        upgrade(database.storage)
+        user_id = asyncio.run(_erase_user(database, user))
+    finally:
+        database.release()
+    print(f"user {user_id} is erased, with everything that was stored for the user; earlier backups still hold it")
+    return Exit.OK
+
+
+async def _erase_user(database: Database, user: str) -> str:
+    try:
+        context = await _context_of(database, user, is_erased=True)
+        await AccountRepository(context, database).erase(lambda: None)
+        await Eraser(database).erase_user(context)
+    finally:
+        await database.writer.close()
+    return context.user_id
+
+
+async def _context_of(database: Database, user: str, *, is_erased: bool = False) -> UserExecutionContext:
+    """The context of the user who has an e-mail or an id.
+
+    Args:
+        database: where the user is.
+        user: the e-mail or the id.
+        is_erased: whether it may also be one whose erasure was cut off.
+
+    Raises:
+        ValueError: there is no such user.
+    """
+    account = await database.read(lambda connection: find_user_by_email(connection, user.strip().casefold()))
+    user_id = user if account is None else account.user_id
+    unknown = f"USER: expected the e-mail or the id of a user, got {user!r}, whom the database does not know"
+    try:
+        context = UserExecutionContext.from_request(user_id, str(uuid4()), str(uuid4()))
+    except InvalidContextError:
+        raise ValueError(unknown) from None
+    if is_erased and user_id in await database.read(find_erased_users):
+        return context
+    try:
+        await AccountRepository(context, database).get()
+    except NotFoundError:
+        raise ValueError(unknown) from None
+    return context
+
+
+_ACTIONS: Final[dict[str, Callable[..., Exit]]] = {
+    "upgrade": _upgrade,
+    "backup": _back_up,
+    "export": _export,
+    "erase": _erase,
+}
+_ACTION_WORDS: Final = ("action", "file", "user", "output", "yes")
 
 
 def _settings(command: str, options: Callable[[Sequence[str]], dict[str, Any]], argv: Sequence[str]) -> Settings | Exit:
@@ -268,7 +409,7 @@ def _serve_options(argv: Sequence[str]) -> dict[str, Any]:
 
 def _db_options(argv: Sequence[str]) -> dict[str, Any]:
     parser = argparse.ArgumentParser(prog="netra db", description="Look after the database.")
-    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    actions = parser.add_subparsers(required=True, metavar="ACTION", dest="action")
     upgrading = actions.add_parser(
         "upgrade",
         help="bring the database to the newest schema",
@@ -276,7 +417,36 @@ def _db_options(argv: Sequence[str]) -> dict[str, Any]:
         "when it starts, if its user may; here the owner's URL can be given.",
         argument_default=argparse.SUPPRESS,
     )
-    _add_database_options(upgrading)
+    backing_up = actions.add_parser(
+        "backup",
+        help="copy an SQLite database, also while a server is using it",
+        description="Copy an SQLite database, as it is at one moment, into a new file with mode 0600. A server may be "
+        "using it. On PostgreSQL the command for pg_dump is told.",
+        argument_default=argparse.SUPPRESS,
+    )
+    backing_up.add_argument("file", type=Path, metavar="FILE", help="the new file; one that exists is never replaced")
+    exporting = actions.add_parser(
+        "export",
+        help="write everything that is stored for a user as JSON lines",
+        description="Write everything that is stored for a user as JSON lines, but no hash of a password or a token. A "
+        "server may be using the database.",
+        argument_default=argparse.SUPPRESS,
+    )
+    exporting.add_argument("user", metavar="USER", help="the user's e-mail or id")
+    exporting.add_argument(
+        "--output", type=Path, default=None, help="a new file, with mode 0600 (default: standard output)"
+    )
+    erasing = actions.add_parser(
+        "erase",
+        help="erase a user with everything that is stored for the user",
+        description="Erase a user with everything that is stored for the user, for good. An SQLite database must not "
+        "be in use by a server.",
+        argument_default=argparse.SUPPRESS,
+    )
+    erasing.add_argument("user", metavar="USER", help="the user's e-mail or id")
+    erasing.add_argument("--yes", action="store_true", default=False, help="do it: there is no way back")
+    for action in (upgrading, backing_up, exporting, erasing):
+        _add_database_options(action)
     return vars(parser.parse_args(argv))
 
 

@@ -60,6 +60,14 @@ class Settings(BaseSettings):
     max_usage_records_per_user: int = Field(default=1_000_000, ge=1)
     max_stored_bytes_per_user: int = Field(default=1024**3, ge=1, description="of threads and usage records")
 
+    retention_days: float | None = Field(
+        default=None,
+        gt=0,
+        le=36_500,
+        allow_inf_nan=False,
+        description="after which the log of runs that have ended is erased; kept for the thread's life when not given",
+    )
+
     reader_threads: int = Field(default=4, ge=1)
     password_threads: int = Field(default=2, ge=1)
     shutdown_grace: Span = Field(default=timedelta(seconds=10), description="for runs to end when the server stops")
@@ -110,6 +118,11 @@ class Settings(BaseSettings):
     def registration_is_open(self) -> bool:
         """Whether strangers may make an account."""
         return self.is_loopback if self.open_registration is None else self.open_registration
+
+    @property
+    def retention(self) -> timedelta | None:
+        """How long the log of a run that has ended is kept; None for the thread's life."""
+        return None if self.retention_days is None else timedelta(days=self.retention_days)
 
     @property
     def database(self) -> str:

@@ -31,6 +31,7 @@ from netra_backend.app.auth.passwords import Passwords
 from netra_backend.app.auth.tokens import AccessTokens, load_or_make_key
 from netra_backend.app.config import Settings
 from netra_backend.app.db.engine import Database
+from netra_backend.app.db.eraser import Eraser
 from netra_backend.app.db.errors import StorageUnavailableError
 from netra_backend.app.db.migrate import upgrade
 from netra_backend.app.db.repositories.usage_records import UsageRecordRepository
@@ -218,11 +219,14 @@ async def _started(settings: Settings, database: Database, registry: AgentRegist
 
     await run_service.recover(database)
     sweeping = asyncio.create_task(_sweep(run_service, database, settings.sweep_interval.total_seconds()))
+    eraser = Eraser(database, retention=settings.retention)
+    eraser.start()
     try:
         with loop_alarm(settings.loop_alarm.total_seconds()):
             yield Services(
                 settings=settings,
                 database=database,
+                eraser=eraser,
                 hub=hub,
                 connections=connections,
                 accounts=accounts,
@@ -235,6 +239,7 @@ async def _started(settings: Settings, database: Database, registry: AgentRegist
         if not run_service.is_draining:  # `netra serve` has let runs end while their watchers were still there
             await run_service.drain(settings.shutdown_grace.total_seconds())
         connections.close_all()
+        await eraser.close()
         await database.close()
         passwords.close()
 

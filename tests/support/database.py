@@ -229,6 +229,12 @@ def _superuser(url: URL) -> Iterator[Connection]:
         yield connection
 
 
+def superuser_url(url: str) -> URL:
+    """A database's URL for whoever may see everything, beside a server that may be running."""
+    parsed = make_url(url)
+    return parsed if parsed.get_backend_name() == "sqlite" else _superuser_url(parsed)
+
+
 async def administer(database: Database, work: Callable[[Connection], T]) -> T:
     """Do what no role of a server's own may: see everything, change the schema, break something."""
     url = database.storage.write_engine.url

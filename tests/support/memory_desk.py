@@ -69,6 +69,12 @@ class MemoryLog:
             raise NotFoundError
         return [entry for entry in self.desk.logs[self.key] if entry.seq > after_seq][:limit]
 
+    async def erased_to_seq(self) -> int:
+        """See `LogReader`."""
+        if self.key not in self.desk.logs:
+            raise NotFoundError
+        return self.desk.expired.get(self.key, 0)
+
 
 @dataclass
 class MemoryDesk:
@@ -77,6 +83,7 @@ class MemoryDesk:
     Attributes:
         tokens: the sign-ins that hold.
         logs: the committed entries of every thread.
+        expired: up to which seq retention has erased the log of a thread.
         runs: the runs that can be cancelled, by (user_id, run_id).
         commits: cleared, what was submitted is not yet on disk.
         reads: cleared, log reads take long.
@@ -88,6 +95,7 @@ class MemoryDesk:
     hub: Hub
     tokens: dict[str, Principal] = field(default_factory=dict)
     logs: dict[ThreadKey, list[LogEntry]] = field(default_factory=dict)
+    expired: dict[ThreadKey, int] = field(default_factory=dict)
     runs: set[tuple[str, str]] = field(default_factory=set)
     commits: asyncio.Event = field(default_factory=asyncio.Event)
     reads: asyncio.Event = field(default_factory=asyncio.Event)
@@ -117,7 +125,8 @@ class MemoryDesk:
     def commit(self, key: ThreadKey, count: int = 1, *, published: bool = True) -> None:
         """Append entries to a log, and publish them in one batch."""
         log = self.logs.setdefault(key, [])
-        new = [log_entry(len(log) + number, user_id=key[0], thread_id=key[1]) for number in range(1, count + 1)]
+        last = log[-1].seq if log else self.expired.get(key, 0)
+        new = [log_entry(last + number, user_id=key[0], thread_id=key[1]) for number in range(1, count + 1)]
         log.extend(new)
         if published:
             self.hub.publish(new)
@@ -126,6 +135,11 @@ class MemoryDesk:
         """Erase a thread, as its user may by another connection."""
         del self.logs[key]
         self.hub.forget(key)
+
+    def expire(self, key: ThreadKey, to_seq: int) -> None:
+        """Erase the beginning of a log, as retention does."""
+        self.logs[key] = [entry for entry in self.logs[key] if entry.seq > to_seq]
+        self.expired[key] = to_seq
 
     async def authenticate(self, token: str) -> Principal:
         """See `Desk`."""

@@ -104,6 +104,10 @@ class PostgresServer:
         with self.admin() as engine, engine.connect() as connection:
             connection.exec_driver_sql(f"CREATE ROLE {name} LOGIN PASSWORD '{self._password}'")
 
+    def program(self, name: str) -> Path:
+        """One of the programs that came with the server, such as pg_dump."""
+        return Path(self._command[0]).with_name(name)
+
     def stop(self, number: signal.Signals = signal.SIGINT) -> None:
         """End it: by default in order, its clients disconnected."""
         if self.process.poll() is None:

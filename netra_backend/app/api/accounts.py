@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -170,7 +171,16 @@ class Accounts:
         await repository.change_password(await self._passwords.hash(new))
         self._connections.close_user(context.user_id)
 
-    async def erase(self, context: UserExecutionContext) -> None:
-        """Erase the user and everything that is the user's, and end the sockets."""
-        await AccountRepository(context, self._database).erase()
-        self._connections.close_user(context.user_id)
+    async def erase(self, context: UserExecutionContext, stop_runs: Callable[[], None]) -> None:
+        """Erase the user: from now on nobody can be the user; the sockets end.
+
+        Args:
+            context: of the user.
+            stop_runs: called before anything of the user can be written again.
+        """
+
+        def erased() -> None:
+            self._connections.close_user(context.user_id, "the account was erased")
+            stop_runs()
+
+        await AccountRepository(context, self._database).erase(erased)

@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Depends
 from fastapi.responses import StreamingResponse
 from fastapi.security import OAuth2PasswordRequestForm
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from netra_backend.app.auth.passwords import MAX_CHARACTERS, MIN_CHARACTERS
-from netra_backend.app.db.repositories.accounts import AccountRepository
+from netra_backend.app.db.repositories.accounts import AccountRepository, export_line
 
 from .accounts import SignedIn
 from .dependencies import ContextDep, PrincipalDep
@@ -122,7 +121,7 @@ async def export(context: ContextDep, services: ServicesDep) -> StreamingRespons
 
     async def lines() -> AsyncIterator[bytes]:
         async for row in AccountRepository(context, services.database).export():
-            yield orjson.dumps(row, default=str, option=orjson.OPT_APPEND_NEWLINE)
+            yield export_line(row)
 
     return StreamingResponse(
         lines(),
@@ -134,5 +133,5 @@ async def export(context: ContextDep, services: ServicesDep) -> StreamingRespons
 @router.delete("/me", status_code=HTTPStatus.NO_CONTENT)
 async def erase(context: ContextDep, services: ServicesDep) -> None:
     """Erase the user and everything that is the user's."""
-    await services.accounts.erase(context)
-    services.runs.stop_all(context)
+    await services.accounts.erase(context, lambda: services.runs.stop_all(context))
+    await services.eraser.finish_user(context)

@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection
 
 from netra_backend.app.config import Settings
 from netra_backend.app.db.engine import Database
+from netra_backend.app.db.eraser import Eraser
 from netra_backend.app.realtime.connections import Connections
 from netra_backend.app.realtime.hub import Hub
 from netra_backend.app.realtime.outbox import Room
@@ -26,6 +27,7 @@ class Services:
 
     settings: Settings
     database: Database
+    eraser: Eraser
     hub: Hub
     connections: Connections
     accounts: Accounts

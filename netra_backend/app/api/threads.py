@@ -16,7 +16,15 @@ from starlette.types import Receive, Scope, Send
 from netra_backend.app.db.repositories.event_log import EventLog
 from netra_backend.app.db.repositories.threads import Thread, ThreadRepository
 from netra_backend.app.realtime.event_stream import Chunks, EventStream
-from netra_backend.app.realtime.messages import AgentName, ClientMessageId, IfBusyText, MessageText, Uuid, without_nul
+from netra_backend.app.realtime.messages import (
+    RETENTION,
+    AgentName,
+    ClientMessageId,
+    IfBusyText,
+    MessageText,
+    Uuid,
+    without_nul,
+)
 from netra_backend.app.services.agent_events import EventType, LogEntry
 from netra_backend.app.services.principal import SESSION_ENDED, AuthenticationError
 from netra_backend.app.services.submission import IfBusy, Submission
@@ -128,6 +136,7 @@ async def delete_thread(thread_id: PathId, context: ContextDep, services: Servic
         services.stored_bytes.forget(context.user_id)
 
     await ThreadRepository(context, services.database).delete(thread_id, erased)
+    await services.eraser.finish_thread(context)
 
 
 @router.get("/{thread_id}/messages")
@@ -136,8 +145,16 @@ async def list_messages(
 ) -> dict[str, Any]:
     """What was said, oldest first."""
     repository = ThreadRepository(context, services.database)
-    page, next_cursor = await repository.messages(thread_id, limit=limit, cursor=cursor)
-    return {"messages": [_message(entry) for entry in page], "next_cursor": next_cursor}
+    page = await repository.messages(thread_id, limit=limit, cursor=cursor)
+    gap = None
+    if page.gap is not None:
+        from_seq, to_seq = page.gap
+        gap = {"from_seq": from_seq, "to_seq": to_seq, "reason": RETENTION}
+    return {
+        "messages": [_message(entry) for entry in page.entries],
+        "next_cursor": page.next_cursor,
+        "gap": gap,
+    }
 
 
 @router.post("/{thread_id}/messages", status_code=HTTPStatus.ACCEPTED)

@@ -32,15 +32,16 @@ class Database:
     Args:
         url: an SQLAlchemy URL: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST:PORT/NAME`.
         reader_threads: how many reads run at once.
+        is_read_only: whether nothing is to be written: a server may then be using the file.
 
     Raises:
         ValueError: the URL is of another form; the message does not hold its password.
         DatabaseOpenError: another server has the file open, or PostgreSQL's driver is not installed.
     """
 
-    def __init__(self, url: str, *, reader_threads: int = 4) -> None:
+    def __init__(self, url: str, *, reader_threads: int = 4, is_read_only: bool = False) -> None:
         self._closed = False
-        self.storage = open_storage(url, reader_threads=reader_threads)
+        self.storage = open_storage(url, reader_threads=reader_threads, is_read_only=is_read_only)
         self._readers = ThreadPoolExecutor(reader_threads, thread_name_prefix="netra-reader")
         self.writer = GroupCommitWriter(self.storage)
 
@@ -101,11 +102,11 @@ class Database:
         self.storage.release()
 
 
-def open_storage(url: str, *, reader_threads: int) -> Storage:
+def open_storage(url: str, *, reader_threads: int, is_read_only: bool = False) -> Storage:
     """The storage that a URL names; raises as `Database`."""
     parsed = _parsed(url)
     if parsed.get_backend_name() == "sqlite":
-        return SqliteStorage(parsed, reader_threads=reader_threads)
+        return SqliteStorage(parsed, reader_threads=reader_threads, is_read_only=is_read_only)
     if parsed.get_backend_name() == "postgresql":
         return PostgresStorage(parsed, reader_threads=reader_threads)
     raise ValueError(f"database_url: {FORMS}, got {parsed.drivername}://…")

@@ -18,24 +18,27 @@ _CHANGES_OF_RUN: Final = "status, attempt, error, started_at, finished_at"
 
 GRANTS: Final = {
     Role.USER: {
-        users.name: "SELECT, UPDATE (password_hash), DELETE",
+        users.name: "SELECT, UPDATE (email, password_hash, erased_at), DELETE",
         sessions.name: "SELECT, DELETE",
-        threads.name: "SELECT, INSERT, UPDATE (title, updated_at), DELETE",
-        runs.name: "SELECT",
-        events.name: "SELECT",
+        threads.name: "SELECT, INSERT, UPDATE (title, updated_at, erased_to_seq, erased_at), DELETE",
+        runs.name: "SELECT, UPDATE (message), DELETE",
+        events.name: "SELECT, DELETE",
         usage_uploads.name: "SELECT, INSERT, UPDATE (completed_at), DELETE",
-        usage_records.name: "SELECT, INSERT",
+        usage_records.name: "SELECT, INSERT, DELETE",
     },
     Role.LEDGER: {
-        users.name: "SELECT (user_id), UPDATE (created_at)",  # never updated: PostgreSQL wants it of who locks the row
-        threads.name: "SELECT (user_id, thread_id, last_seq), INSERT, UPDATE (updated_at, last_seq)",
+        # `created_at` is never updated: PostgreSQL wants the right to update something of who locks the row
+        users.name: "SELECT (user_id, erased_at), UPDATE (created_at)",
+        threads.name: "SELECT (user_id, thread_id, last_seq, erased_at), INSERT, UPDATE (updated_at, last_seq)",
         runs.name: f"SELECT, INSERT, UPDATE ({_CHANGES_OF_RUN})",  # a claim hands the message to the agent
         events.name: "INSERT",
     },
     Role.SYSTEM: {
         users.name: "SELECT, INSERT, UPDATE (created_at)",  # never updated: as above
         sessions.name: "SELECT, INSERT, UPDATE (refresh_hash, spent_hash, expires_at), DELETE",
+        threads.name: "SELECT (user_id, thread_id, erased_to_seq, erased_at)",
         runs.name: "SELECT",
+        events.name: "SELECT (user_id, thread_id, seq, timestamp)",  # when, never what
         usage_uploads.name: "SELECT (user_id, upload_id, created_at, completed_at), DELETE",
     },
 }

@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 
-from .errors import DatabaseDamagedError, DatabaseInUseError
+from .errors import DatabaseDamagedError, DatabaseInUseError, DatabaseOpenError
 from .storage import Fault, reason_of
 
 BUSY_TIMEOUT_SECONDS: Final = 5
@@ -29,18 +29,24 @@ class SqliteStorage:
         url: `sqlite:///path`.
         reader_threads: how many reads run at once.
 
+        is_read_only: whether nothing is to be written: a server may then be using the file.
+
     Raises:
         ValueError: the URL names no file.
         DatabaseInUseError: another server has it open.
+        DatabaseOpenError: there is no such file, and nothing is to be written.
     """
 
     is_shared = False
 
-    def __init__(self, url: URL, *, reader_threads: int) -> None:
+    def __init__(self, url: URL, *, reader_threads: int, is_read_only: bool = False) -> None:
         if not url.database or url.database == ":memory:":
             raise ValueError(f"database_url: expected sqlite:///PATH, got {url.render_as_string()!r}")
         self.name = url.database
-        self._lock = _lock_private(Path(url.database))
+        path = Path(url.database)
+        if is_read_only and not path.is_file():
+            raise DatabaseOpenError(f"expected a database at {path}, got no such file; name its folder by --data-dir")
+        self._lock = None if is_read_only else _lock_private(path)
         self.read_engine = _engine(url, begin="BEGIN", query_only=True, pool_size=reader_threads)
         self.write_engine = _engine(url, begin="BEGIN IMMEDIATE", query_only=False, pool_size=2)
 
@@ -91,7 +97,9 @@ class SqliteStorage:
         """Let go of every connection, then of the lock."""
         self.read_engine.dispose()
         self.write_engine.dispose()
-        os.close(self._lock)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
 def _is_damage(error: DBAPIError) -> bool:
@@ -132,6 +140,7 @@ def _engine(url: URL, *, begin: str, query_only: bool, pool_size: int) -> Engine
             "journal_mode = WAL",
             "synchronous = FULL",
             "foreign_keys = ON",
+            "secure_delete = ON",  # what is erased is overwritten, so that neither the file nor a backup holds it
             f"query_only = {'ON' if query_only else 'OFF'}",
         ):
             connection.execute(f"PRAGMA {pragma}")

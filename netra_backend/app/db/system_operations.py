@@ -1,7 +1,8 @@
 """The operations that reach rows without a user's context: this list is closed.
 
 Everything else goes through a repository, which is made from a context. An operation belongs here only if it runs
-before anybody is known (register, login, refresh), or for all users at once (recovery, the writer). The ledger's
+before anybody is known (register, login, refresh), or for all users at once (recovery, what is to be erased, the
+writer). The ledger's
 commands, the writer's own, name the user of every row that they touch.
 """
 
@@ -11,10 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, exists, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
-from .tables import runs, sessions, usage_uploads, users
+from .tables import events, runs, sessions, threads, usage_uploads, users
 
 
 def insert_user(connection: Connection, *, user_id: str, email: str, password_hash: str, created_at: datetime) -> bool:
@@ -34,8 +35,8 @@ def insert_user(connection: Connection, *, user_id: str, email: str, password_ha
 
 
 def find_user_by_email(connection: Connection, email: str) -> Row[tuple[str, str, str, datetime]] | None:
-    """The account that signs in with an e-mail: user_id, email, password_hash, created_at."""
-    return connection.execute(select(users).where(users.c.email == email)).one_or_none()
+    """The account that signs in with an e-mail, a row of `users`; none for one that is being erased."""
+    return connection.execute(select(users).where(users.c.email == email, users.c.erased_at.is_(None))).one_or_none()
 
 
 def insert_session(
@@ -100,6 +101,7 @@ def rotate_refresh_token(
     rotate = (
         update(sessions)
         .where(sessions.c.session_id == session_id, sessions.c.refresh_hash == old_hash, sessions.c.expires_at > now)
+        .where(exists().where(users.c.user_id == sessions.c.user_id, users.c.erased_at.is_(None)))
         .values(refresh_hash=new_hash, spent_hash=old_hash, expires_at=expires_at)
         .returning(sessions.c.user_id)
     )
@@ -137,3 +139,36 @@ def delete_unfinished_uploads(connection: Connection, *, begun_before: datetime)
     """
     cut_off = usage_uploads.c.completed_at.is_(None) & (usage_uploads.c.created_at < begun_before)
     connection.execute(delete(usage_uploads).where(cut_off))
+
+
+def find_erased_users(connection: Connection) -> list[str]:
+    """The users whose rows are still to be erased."""
+    return list(connection.execute(select(users.c.user_id).where(users.c.erased_at.is_not(None))).scalars())
+
+
+def find_erased_threads(connection: Connection) -> list[tuple[str, str]]:
+    """The threads whose rows are still to be erased: (user_id, thread_id)."""
+    erased = select(threads.c.user_id, threads.c.thread_id).where(threads.c.erased_at.is_not(None))
+    return [(user_id, thread_id) for user_id, thread_id in connection.execute(erased)]
+
+
+def find_old_threads(
+    connection: Connection, *, before: datetime, after: tuple[str, str], limit: int
+) -> list[tuple[str, str]]:
+    """A page of the threads whose oldest entry is older than retention keeps, by (user_id, thread_id).
+
+    Args:
+        connection: that reads.
+        before: what is older may go.
+        after: the last one of the page before; empty texts for the first.
+        limit: at most so many.
+    """
+    oldest = (  # a scalar subquery, so that each thread costs one look at a key whatever the database plans
+        select(events.c.timestamp)
+        .where(events.c.user_id == threads.c.user_id, events.c.thread_id == threads.c.thread_id)
+        .where(events.c.seq == threads.c.erased_to_seq + 1)
+        .scalar_subquery()
+    )
+    key = (threads.c.user_id, threads.c.thread_id)
+    old = select(*key).where(threads.c.erased_at.is_(None), tuple_(*key) > after, oldest < before)
+    return [(user_id, thread_id) for user_id, thread_id in connection.execute(old.order_by(*key).limit(limit))]

@@ -92,6 +92,9 @@ def _user() -> ForeignKey:
     return ForeignKey("users.user_id", ondelete="CASCADE")
 
 
+ERASED_MESSAGE: Final = ""
+"""What stands for a message that retention has erased; no message is empty."""
+
 users = Table(
     "users",
     metadata,
@@ -99,6 +102,7 @@ users = Table(
     Column("email", String(254), nullable=False, unique=True),
     Column("password_hash", String(256), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("erased_at", UtcDateTime, comment="from then on nobody can be this user; the rows go in batches"),
 )
 
 sessions = Table(
@@ -123,6 +127,10 @@ threads = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     Column("last_seq", Whole, nullable=False, default=0),
+    Column(
+        "erased_to_seq", Whole, nullable=False, server_default="0", comment="the log up to here was erased by retention"
+    ),
+    Column("erased_at", UtcDateTime, comment="from then on the thread is not there; its rows go in batches"),
     Index(None, "user_id", "created_at", "thread_id"),
     sqlite_with_rowid=False,
 )
@@ -157,6 +165,8 @@ runs = Table(
     UniqueConstraint("user_id", "message_scope", "client_message_id"),
     ForeignKeyConstraint(["user_id", "thread_id"], ["threads.user_id", "threads.thread_id"], ondelete="CASCADE"),
 )
+_ERASED: Final = threads.c.erased_at.is_not(None)
+Index("ix_threads_erased", threads.c.user_id, threads.c.thread_id, sqlite_where=_ERASED, postgresql_where=_ERASED)
 _UNFINISHED: Final = runs.c.finished_at.is_(None)
 Index("ix_runs_unfinished", runs.c.user_id, runs.c.thread_id, sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED)
 

@@ -58,10 +58,10 @@ class Connections:
             if connection.principal is not None and connection.principal.session_id == session_id:
                 connection.close(4401, "signed out")
 
-    def close_user(self, user_id: str) -> None:
+    def close_user(self, user_id: str, reason: str = "signed out everywhere") -> None:
         """End all connections of a user."""
         for connection in tuple(self._by_user.get(user_id, ())):
-            connection.close(4401, "signed out everywhere")
+            connection.close(4401, reason)
 
     def close_all(self) -> None:
         """The server is going away."""

@@ -126,5 +126,6 @@ class Chunks(AsyncIterator[str]):
 
 def _event(text: str) -> str:
     frame = orjson.loads(text)
-    number = f"id: {frame['seq']}\n" if "seq" in frame else ""
+    seq = frame["to_seq"] if frame["type"] == "gap" else frame.get("seq")  # whoever comes back has heard of the gap
+    number = "" if seq is None else f"id: {seq}\n"
     return f"{number}event: {frame['type']}\ndata: {text}\n\n"

@@ -11,7 +11,7 @@ from netra_backend.app.services.agent_events import LogEntry
 from netra_backend.app.services.fault_points import reach
 from netra_backend.app.services.ports import LogReader
 
-from .messages import event_frame, frame
+from .messages import event_frame, frame, gap_frame
 
 MAX_HELD: Final = 1_000
 MAX_HELD_BYTES: Final = 512 * 1024
@@ -80,7 +80,7 @@ class Subscription:
             self._ended()
 
     async def catch_up(self, log: LogReader, after_seq: int, send: Callable[[str], object]) -> None:
-        """Replay the log after a seq, then go live.
+        """Replay the log after a seq, then go live. For what retention has erased comes one `gap`.
 
         Args:
             log: of this thread.
@@ -93,6 +93,13 @@ class Subscription:
         while True:
             self._lost_held = False
             entries = await log.read(after_seq, PAGE)
+            if entries:
+                erased_to = entries[0].seq - 1  # only a beginning of the log is ever erased
+            else:
+                erased_to = await log.erased_to_seq()
+            if erased_to > after_seq:
+                await send(gap_frame(self.key[1], after_seq + 1, erased_to))  # type: ignore[misc]
+                after_seq = erased_to
             for entry in entries:
                 await send(event_frame(entry))  # type: ignore[misc]
                 after_seq = entry.seq

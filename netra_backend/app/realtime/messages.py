@@ -17,6 +17,8 @@ PROTOCOL: Final = "netra.v1"
 MAX_FRAME_BYTES: Final = 1024 * 1024
 MAX_TEXT_CHARACTERS: Final = 32_768
 MAX_CLIENT_MESSAGE_ID: Final = 128
+RETENTION: Final = "retention"
+"""Why entries of a log are gone."""
 
 
 def canonical_uuid(value: str) -> str:
@@ -187,6 +189,11 @@ def event_frame(entry: LogEntry) -> str:
 def frame(type_: str, **fields: Any) -> str:
     """The text of a frame that is not in the log."""
     return orjson.dumps({"type": type_, **fields}).decode()
+
+
+def gap_frame(thread_id: str, from_seq: int, to_seq: int) -> str:
+    """The frame that stands for the entries which retention has erased, both ends included."""
+    return frame("gap", thread_id=thread_id, from_seq=from_seq, to_seq=to_seq, reason=RETENTION)
 
 
 def server_time() -> str:

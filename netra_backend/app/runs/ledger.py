@@ -23,7 +23,7 @@ from netra_backend.app.db.keys import KEYS, as_keys, is_key
 from netra_backend.app.db.locks import lock_rows
 from netra_backend.app.db.repositories.event_log import EventLog
 from netra_backend.app.db.roles import Role, act_as
-from netra_backend.app.db.tables import events, runs, threads, users
+from netra_backend.app.db.tables import ERASED_MESSAGE, events, runs, threads, users
 from netra_backend.app.services.agent_events import AgentEvent, EventType, LogEntry
 from netra_backend.app.services.fault_points import is_armed, reach
 from netra_backend.app.services.refusals import (
@@ -51,10 +51,10 @@ Key = tuple[str, str]
 
 
 def _runs(key: ColumnElement[bool], names: Iterable[str] = RunRecord.__slots__) -> Select[Any]:
-    """The runs of the keys, each with the last seq of its thread."""
+    """The runs of the keys, each with the last seq of its thread, and when the thread was erased."""
     of_run = (threads.c.user_id == runs.c.user_id) & (threads.c.thread_id == runs.c.thread_id)
     columns = (runs.c[name] for name in names)
-    return select(*columns, threads.c.last_seq).join_from(KEYS, runs, key).join(threads, of_run)
+    return select(*columns, threads.c.last_seq, threads.c.erased_at).join_from(KEYS, runs, key).join(threads, of_run)
 
 
 _RUNS_BY_ID: Final = _runs(is_key(runs.c.user_id, runs.c.run_id))
@@ -63,10 +63,12 @@ _RUN_STATES_BY_ID: Final = _runs(
 )
 _RUNS_BY_MESSAGE: Final = _runs(is_key(runs.c.user_id, runs.c.message_scope, runs.c.client_message_id))
 _UNFINISHED_RUNS_BY_THREAD: Final = _runs(is_key(runs.c.user_id, runs.c.thread_id) & runs.c.finished_at.is_(None))
-_THREADS_BY_ID: Final = select(threads.c.user_id, threads.c.thread_id, threads.c.last_seq).join_from(
-    KEYS, threads, is_key(threads.c.user_id, threads.c.thread_id)
+_THREADS_BY_ID: Final = select(
+    threads.c.user_id, threads.c.thread_id, threads.c.last_seq, threads.c.erased_at
+).join_from(KEYS, threads, is_key(threads.c.user_id, threads.c.thread_id))
+_USERS_BY_ID: Final = select(users.c.user_id).join_from(
+    KEYS, users, is_key(users.c.user_id) & users.c.erased_at.is_(None)
 )
-_USERS_BY_ID: Final = select(users.c.user_id).join_from(KEYS, users, is_key(users.c.user_id))
 _INSERT_RUN: Final = insert(runs)
 _RUN_COLUMNS: Final = tuple(runs.c.keys())
 _RUN: Final = attrgetter(*_RUN_COLUMNS)
@@ -268,6 +270,7 @@ class _Fold:
         self._last_seq: dict[Key, int] = {}
         self._stored_threads: dict[Key, int] = {}
         self._users: set[str] = set()
+        self._erased: set[tuple[str, ...]] = set()  # keys of threads and messages
         self._titles: dict[Key, str] = {}
         self._entries: list[LogEntry] = []
         self._load(commands)
@@ -298,14 +301,18 @@ class _Fold:
         self._load_runs(_UNFINISHED_RUNS_BY_THREAD, busy_threads)
         self._stored = dict(self._runs)
         self._load_threads(named_threads - self._last_seq.keys())
-        self._load_users({user_id for user_id, _ in named_threads - self._last_seq.keys()})
+        self._load_users({user_id for user_id, _ in named_threads})
         self._stored_threads = dict(self._last_seq)
 
     def _load_runs(self, statement: Select[Any], keys: Collection[tuple[str, ...]]) -> None:
         if not keys:
             return
-        for *columns, last_seq in self._connection.execute(statement, {"keys": as_keys(keys)}):
+        for *columns, last_seq, erased_at in self._connection.execute(statement, {"keys": as_keys(keys)}):
             run = RunRecord.from_columns(columns)
+            if erased_at is not None:
+                self._erased.add((run.user_id, run.thread_id))
+                self._erased.add((run.user_id, run.message_scope, run.client_message_id))
+                continue
             self._last_seq[run.user_id, run.thread_id] = last_seq
             self._runs[run.user_id, run.run_id] = run
             self._by_message[run.user_id, run.message_scope, run.client_message_id] = run
@@ -315,7 +322,9 @@ class _Fold:
         if not claimed:
             return
         rows = self._connection.execute(_RUN_STATES_BY_ID, {"keys": as_keys(claimed.keys())})
-        for user_id, run_id, thread_id, status, attempt, last_seq in rows:
+        for user_id, run_id, thread_id, status, attempt, last_seq, erased_at in rows:
+            if erased_at is not None:
+                continue
             run = claimed[user_id, run_id]
             if (thread_id, status, attempt) != (run.thread_id, run.status, run.attempt):
                 run = replace(run, thread_id=thread_id, status=RunStatus(status), attempt=attempt)
@@ -325,8 +334,12 @@ class _Fold:
     def _load_threads(self, keys: Collection[Key]) -> None:
         if not keys:
             return
-        for user_id, thread_id, last_seq in self._connection.execute(_THREADS_BY_ID, {"keys": as_keys(keys)}):
-            self._last_seq[user_id, thread_id] = last_seq
+        found = self._connection.execute(_THREADS_BY_ID, {"keys": as_keys(keys)})
+        for user_id, thread_id, last_seq, erased_at in found:
+            if erased_at is None:
+                self._last_seq[user_id, thread_id] = last_seq
+            else:
+                self._erased.add((user_id, thread_id))
 
     def _load_users(self, user_ids: set[str]) -> None:
         if user_ids:
@@ -354,10 +367,13 @@ class _Fold:
 
     def _submit(self, command: SubmitMessage) -> Written:
         context = command.context
+        thread_key = (context.user_id, context.thread_id)
         message_key = (context.user_id, command.scope, command.client_message_id)
+        if context.user_id not in self._users or not self._erased.isdisjoint((thread_key, message_key)):
+            raise NotFoundError
         if message := self._by_message.get(message_key):
             stored = self._runs[message.user_id, message.run_id]
-            if stored.message != command.text:
+            if stored.message not in (command.text, ERASED_MESSAGE):
                 raise MessageReusedError(
                     f"client_message_id {command.client_message_id!r} was already used for another text; "
                     "send a new message under a new id"
@@ -367,9 +383,6 @@ class _Fold:
             raise TooManyRunsError(
                 f"you have {command.reached_limit} unfinished runs; wait for one to end, or cancel one"
             )
-        thread_key = (context.user_id, context.thread_id)
-        if thread_key not in self._last_seq and context.user_id not in self._users:
-            raise NotFoundError
         interrupted = self._make_way(thread_key, command.if_busy)
         if thread_key not in self._last_seq:
             self._last_seq[thread_key] = 0

@@ -151,7 +151,10 @@ class LogReader(Protocol):
     """Reads the log of one thread of one user."""
 
     async def read(self, after_seq: int, limit: int) -> Sequence[LogEntry]:
-        """Up to `limit` entries after a seq, in order."""
+        """Up to `limit` entries after a seq, in order. A number that is not the next one follows what was erased."""
+
+    async def erased_to_seq(self) -> int:
+        """Up to which seq the log was erased; 0 when it was not."""
 
 
 class Desk(Protocol):

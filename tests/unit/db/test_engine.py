@@ -170,7 +170,9 @@ async def test_reads_do_not_wait_for_the_writer(database: Database) -> None:
 @on_sqlite
 async def test_foreign_keys_are_enforced(database: Database) -> None:
     """A row that belongs to nobody is refused."""
-    orphan = text("INSERT INTO threads VALUES ('nobody', 't', NULL, '', '', 0)")
+    orphan = text(
+        "INSERT INTO threads (user_id, thread_id, created_at, updated_at, last_seq) VALUES ('nobody', 't', '', '', 0)"
+    )
     with pytest.raises(IntegrityError, match="FOREIGN KEY"):
         await database.writer.run(lambda connection: connection.execute(orphan))
 

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, inspect, select, text
 
+from netra_backend.app.db import migrate
 from netra_backend.app.db.engine import open_storage
 from netra_backend.app.db.errors import (
     DatabaseInUseError,
@@ -23,8 +25,9 @@ from netra_backend.app.db.errors import (
     StorageUnavailableError,
 )
 from netra_backend.app.db.migrate import upgrade
+from netra_backend.app.db.roles import Role, act_as
 from netra_backend.app.db.storage import Storage
-from netra_backend.app.db.tables import metadata
+from netra_backend.app.db.tables import metadata, threads, users
 from tests.support.database import (
     FILE,
     WAIT_SECONDS,
@@ -40,7 +43,7 @@ from tests.support.database import (
 
 pytestmark = pytest.mark.usefixtures("backend")
 
-NEWEST: Final = "0001"
+NEWEST: Final = "0002"
 
 
 @contextmanager
@@ -92,6 +95,25 @@ def test_an_empty_database_becomes_the_newest(tmp_path: Path) -> None:
         with storage.migrating() as connection:
             assert _version(connection) == NEWEST
             assert set(inspect(connection).get_table_names()) >= set(metadata.tables)
+
+
+def test_an_older_database_keeps_its_rows(tmp_path: Path) -> None:
+    """Threads and users of the first schema are there after the upgrade, none of them erased, their logs whole."""
+    config, _ = migrate._scripts()
+    with _opened(tmp_path) as storage:
+        with storage.migrating() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "0001")
+            moment = {"moment": "2026-01-01T00:00:00.000000+00:00"}
+            connection.execute(text("INSERT INTO users VALUES ('alice', 'a@b.c', 'h', :moment)"), moment)
+            connection.execute(text("INSERT INTO threads VALUES ('alice', 't', NULL, :moment, :moment, 7)"), moment)
+        assert upgrade(storage) == NEWEST
+        with storage.write_engine.begin() as connection:
+            act_as(connection, Role.USER, "alice")
+            (thread,) = connection.execute(select(threads)).all()
+            (user,) = connection.execute(select(users)).all()
+    assert (thread.last_seq, thread.erased_to_seq, thread.erased_at) == (7, 0, None)
+    assert (user.email, user.erased_at) == ("a@b.c", None)
 
 
 def test_the_migrations_make_what_the_tables_say(tmp_path: Path) -> None:

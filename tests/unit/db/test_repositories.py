@@ -8,6 +8,7 @@ import inspect
 import json
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -15,17 +16,18 @@ from typing import Any, Final
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Row, insert
+from sqlalchemy import Connection, Row, insert
 
 from netra_backend.app.db.engine import Database
 from netra_backend.app.db.errors import StorageUnavailableError
 from netra_backend.app.db.repositories import usage_records as usage_records_module
 from netra_backend.app.db.repositories.accounts import EXPORTED, SECRET_COLUMNS, AccountRepository
+from netra_backend.app.db.repositories.erasure import ErasureRepository
 from netra_backend.app.db.repositories.event_log import EventLog
 from netra_backend.app.db.repositories.repository import Repository, decode_cursor, encode_cursor
 from netra_backend.app.db.repositories.runs import RunRepository
 from netra_backend.app.db.repositories.stored_bytes import StoredBytesRepository
-from netra_backend.app.db.repositories.threads import Thread, ThreadRepository
+from netra_backend.app.db.repositories.threads import MessagePage, Thread, ThreadRepository
 from netra_backend.app.db.repositories.usage_records import UsageRecordRepository
 from netra_backend.app.db.system_operations import insert_session
 from netra_backend.app.db.tables import metadata, threads
@@ -126,12 +128,33 @@ async def _account_change_password(database: Database, _whose: str) -> object:
 
 
 async def _account_erase(database: Database, _whose: str) -> object:
-    await _accounts("mallory", database).erase()
+    await _accounts("mallory", database).erase(lambda: None)
     return None
 
 
 async def _account_export(database: Database, _whose: str) -> object:
     return [dict(row) async for row in _accounts("mallory", database).export()]
+
+
+def _erasure(database: Database, whose: str) -> ErasureRepository:
+    return ErasureRepository(make_context("mallory", thread_id=f"thread-of-{whose}"), database)
+
+
+async def _erase_of_thread(database: Database, whose: str) -> object:
+    return await _erasure(database, whose).erase_of_thread()
+
+
+async def _erase_of_user(database: Database, whose: str) -> object:
+    return await _erasure(database, whose).erase_of_user()
+
+
+async def _expire(database: Database, whose: str) -> object:
+    return await _erasure(database, whose).expire(datetime.now(UTC) + timedelta(days=1))
+
+
+async def _log_erased_to_seq(database: Database, whose: str) -> object:
+    log = EventLog(make_context("mallory", thread_id=f"thread-of-{whose}"), database)
+    return f"erased up to {await log.erased_to_seq()}"
 
 
 async def _log_read(database: Database, whose: str) -> object:
@@ -194,7 +217,11 @@ METHODS: Final[dict[Callable[..., object], Asked]] = {
     AccountRepository.change_password: _account_change_password,
     AccountRepository.erase: _account_erase,
     AccountRepository.export: _account_export,
+    ErasureRepository.erase_of_thread: _erase_of_thread,
+    ErasureRepository.erase_of_user: _erase_of_user,
+    ErasureRepository.expire: _expire,
     EventLog.read: _log_read,
+    EventLog.erased_to_seq: _log_erased_to_seq,
     RunRepository.get: _run_get,
     StoredBytesRepository.total: _stored_bytes,
     ThreadRepository.page: _thread_page,
@@ -330,7 +357,13 @@ async def test_messages_come_page_by_page(database: Database, limit: int) -> Non
         sub_agents = happening(run, "of a sub-agent", type_=EventType.AGENT_COMPLETED)
         await ledger.write(AppendEvents(run, (happening(run), sub_agents, completion(run)), RunStatus.COMPLETED))
     repository = _threads("alice", database)
-    pages = await _pages(lambda cursor: repository.messages("t", limit=limit, cursor=cursor), limit)
+
+    async def fetch(cursor: str | None) -> tuple[list[Any], str | None]:
+        page = await repository.messages("t", limit=limit, cursor=cursor)
+        assert page.gap is None
+        return page.entries, page.next_cursor
+
+    pages = await _pages(fetch, limit)
     said = [json.loads(entry.data)["text"] for page in pages for entry in page]
     assert said == ["question 0", "done", "question 1", "done"]
 
@@ -365,7 +398,7 @@ async def test_an_empty_thread_has_an_empty_log(database: Database) -> None:
     await add_users(database, "alice")
     await _threads("alice", database).create("t", None)
     assert await EventLog(make_context("alice", thread_id="t"), database).read(0, 10) == []
-    assert await _threads("alice", database).messages("t", limit=10, cursor=None) == ([], None)
+    assert await _threads("alice", database).messages("t", limit=10, cursor=None) == MessagePage([], None, None)
 
 
 async def test_a_foreign_cursor_opens_nothing(seeded: Database) -> None:
@@ -486,11 +519,12 @@ async def test_renaming_changes_the_title_and_the_time(database: Database) -> No
 
 
 async def test_deleting_a_thread_takes_its_log_and_runs_along(seeded: Database) -> None:
-    """Nothing of the thread stays, its unfinished runs are told, and the user's other things stay."""
+    """Nothing of the thread is there any more, its unfinished runs are told, and the user's other things stay."""
     await _threads("alice", seeded).create("other", None)
     stopped: list[str] = []
     await _threads("alice", seeded).delete("thread-of-alice", stopped.extend)
     assert stopped == ["waiting-run-of-alice"]
+    assert await ErasureRepository(make_context("alice", thread_id="thread-of-alice"), seeded).erase_of_thread()
     left = await _rows_of(seeded, "alice")
     assert {name: len(found) for name, found in left.items()} == {
         "users": 1,
@@ -507,7 +541,7 @@ async def test_deleting_a_thread_takes_its_log_and_runs_along(seeded: Database) 
 
 
 async def test_the_runs_of_an_erased_thread_are_told_before_it_can_be_made_anew(seeded: Database) -> None:
-    """Who is told of the runs to stop hears it before the message that begins a new thread of that id is told."""
+    """A message into a thread that is being erased is refused; once its rows are gone it begins a new thread."""
     told: list[object] = []
     ledger = Ledger(seeded, lambda _entries: None)
     async with writer_held(seeded):
@@ -516,8 +550,12 @@ async def test_the_runs_of_an_erased_thread_are_told_before_it_can_be_made_anew(
         writing = ledger.write(
             message("alice", "thread-of-alice", "new"), lambda written: told.append(written.run.run_id)
         )
-    await asyncio.gather(deleting, writing)
-    assert told == [["waiting-run-of-alice"], "new"]
+    await deleting
+    with pytest.raises(NotFoundError):
+        await writing
+    assert told == [["waiting-run-of-alice"]]
+    assert await ErasureRepository(make_context("alice", thread_id="thread-of-alice"), seeded).erase_of_thread()
+    assert (await ledger.write(message("alice", "thread-of-alice", "new"))).run.message_seq == 1
     stored = await _rows_of(seeded, "alice")
     assert [row._mapping["run_id"] for row in stored["runs"]] == ["new"]
 
@@ -543,8 +581,15 @@ async def test_a_new_password_ends_every_sign_in(seeded: Database) -> None:
 
 
 async def test_erasing_leaves_nothing(seeded: Database) -> None:
-    """After `erase` no table has a row of the user, and the account cannot be had any more."""
-    await _accounts("alice", seeded).erase()
+    """After `erase` the account cannot be had any more, and when the batches are done no table has a row of it."""
+    told: list[str] = []
+    await _accounts("alice", seeded).erase(lambda: told.append("erased"))
+    assert told == ["erased"]
+    with pytest.raises(NotFoundError):
+        await _accounts("alice", seeded).get()
+    erasure = ErasureRepository(make_context("alice"), seeded)
+    while not await erasure.erase_of_user():
+        pass
     assert not any((await _rows_of(seeded, "alice")).values())
     with pytest.raises(NotFoundError):
         await _accounts("alice", seeded).get()
@@ -555,9 +600,10 @@ async def test_an_export_is_all_there_is_of_the_user(seeded: Database, page: int
     """Every row of every table, whatever the page size, but no hash, and nothing of anybody else."""
     exported = [dict(row) async for row in _accounts("alice", seeded).export(page)]
     kinds = {table.name: kind for kind, table in EXPORTED}
+    hidden = SECRET_COLUMNS | {"erased_at"}
     stored = await all_rows(seeded)
     expected = [
-        {"kind": kinds[name]} | {key: value for key, value in row._mapping.items() if key not in SECRET_COLUMNS}
+        {"kind": kinds[name]} | {key: value for key, value in row._mapping.items() if key not in hidden}
         for name, found in stored.items()
         for row in found
         if row._mapping["user_id"] == "alice"
@@ -772,6 +818,47 @@ async def test_the_limit_counts_all_records_of_the_user(database: Database, chun
     assert len(await repository.all()) == 15
     await repository.add(_records(10), most=25)
     assert len(await repository.all()) == 25
+
+
+@pytest.mark.parametrize("page", [1, 2, 3, 6, 7])
+async def test_all_records_come_in_the_order_of_their_time(
+    database: Database, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    """However many are read at once, every record of every upload comes once, the oldest first."""
+    monkeypatch.setattr(usage_records_module, "READ_PAGE", page)
+    await add_users(database, "alice", "bob")
+    for user_id in ("alice", "bob"):
+        for upload in range(2):
+            moments = [SIGNED_UP + timedelta(days=(5 * line + 3 * upload) % 7) for line in range(3)]
+            records = [
+                (line, replace(usage_record(label=f"{upload} {line}"), timestamp=moment, request_id=user_id))
+                for line, moment in enumerate(moments)
+            ]
+            await _usage(user_id, database).add(records, most=MANY)
+    found = await _usage("alice", database).all()
+    assert [record.timestamp for record in found] == sorted(record.timestamp for record in found)
+    assert sorted(record.label for record in found) == [f"{upload} {line}" for upload in range(2) for line in range(3)]
+    assert {record.request_id for record in found} == {"alice"}
+
+
+async def test_an_upload_that_is_erased_while_all_are_read_is_not_read_by_half(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records that go between two pages leave none of their upload's in what is read."""
+    monkeypatch.setattr(usage_records_module, "READ_PAGE", 2)
+    await add_users(database, "alice")
+    repository = _usage("alice", database)
+    await repository.add(_records(5), most=MANY)
+    read = database.read_for
+
+    async def read_then_erase(user_id: str, work: Callable[[Connection], Any]) -> Any:
+        page = await read(user_id, work)
+        monkeypatch.setattr(database, "read_for", read)
+        assert await _usage("alice", database).erase() == 5
+        return page
+
+    monkeypatch.setattr(database, "read_for", read_then_erase)
+    assert await repository.all() == []
 
 
 async def test_erasing_records_counts_them(database: Database) -> None:

@@ -60,6 +60,9 @@ def test_the_list_is_closed() -> None:
         "rotate_refresh_token",
         "find_unfinished_runs",
         "delete_unfinished_uploads",
+        "find_erased_users",
+        "find_erased_threads",
+        "find_old_threads",
     }
 
 
@@ -85,6 +88,7 @@ def test_an_account_is_found_by_its_email(connection: Connection) -> None:
         "email": "alice@example.org",
         "password_hash": "hash-of-alice",
         "created_at": SIGNED_UP,
+        "erased_at": None,
     }
     assert find_user_by_email(connection, "nobody@example.org") is None
     assert find_user_by_email(connection, "%@example.org") is None

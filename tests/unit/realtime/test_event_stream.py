@@ -93,6 +93,20 @@ async def place() -> Place:
     return Place()
 
 
+async def test_a_gap_is_told_once(place: Place) -> None:
+    """What retention has erased comes as one event whose id is its last number, so that who comes back after it does
+    not hear of it again."""
+    place.desk.expire(KEY, 2)
+    async with place.reading() as chunks:
+        gap, entry = [parsed(chunk) for chunk in await take(chunks, 2)]
+    data = json.loads(gap.pop("data"))
+    assert gap == {"id": "2", "event": "gap"}
+    assert data == {"type": "gap", "thread_id": "t", "from_seq": 1, "to_seq": 2, "reason": "retention"}
+    assert entry["id"] == "3"
+    async with place.reading(after_seq=2) as chunks:
+        assert seqs(await take(chunks, 1)) == [3]
+
+
 async def test_the_log_comes_first_then_what_is_new(place: Place) -> None:
     """Everything after the reader's place comes once, in order, whether it was there before or comes now."""
     before = asyncio.all_tasks()

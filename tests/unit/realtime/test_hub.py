@@ -37,13 +37,20 @@ class SteppedWorld:
         self.hub = Hub()
         self.log = [log_entry(seq) for seq in range(1, committed + 1)]
         self.published = committed
+        self.erased_to = 0
         self.heard: list[int] = []
         self.pages = 0
         self.subscription = Subscription(KEY, self.hear)
 
     def hear(self, text: str) -> None:
-        """The reader is given a live frame."""
-        self.heard.append(json.loads(text)["seq"])
+        """The reader is given a frame: it has heard of an entry, or of those that were erased."""
+        frame = json.loads(text)
+        if frame["type"] == "gap":
+            assert (frame["thread_id"], frame["reason"]) == (KEY[1], "retention")
+            assert frame["from_seq"] <= frame["to_seq"] <= self.erased_to
+            self.heard.extend(range(frame["from_seq"], frame["to_seq"] + 1))
+        else:
+            self.heard.append(frame["seq"])
 
     async def send(self, text: str) -> None:
         """The reader is given a replayed frame, and is slow to take it."""
@@ -53,10 +60,19 @@ class SteppedWorld:
     async def read(self, after_seq: int, limit: int) -> Sequence[LogEntry]:
         """A page of the log, which grows while the read is under way and while it is on its way back."""
         await turn()
-        page = [entry for entry in self.log if entry.seq > after_seq][:limit]
+        page = [entry for entry in self.log if entry.seq > max(after_seq, self.erased_to)][:limit]
         await turn()
         self.pages += 1
         return page
+
+    async def erased_to_seq(self) -> int:
+        """Where the log begins, told a little later."""
+        await turn()
+        return self.erased_to
+
+    def expire(self, count: int) -> None:
+        """The oldest entries that everybody has been told are erased."""
+        self.erased_to = min(self.erased_to + count, self.published)
 
     def commit(self) -> None:
         """An entry is on disk; nobody has been told."""
@@ -77,7 +93,7 @@ def advance(reader: Coroutine[Any, Any, None]) -> bool:
     return True
 
 
-WHAT_HAPPENS = st.lists(st.sampled_from(["commit", "publish one", "publish all", "go on"]), max_size=120)
+WHAT_HAPPENS = st.lists(st.sampled_from(["commit", "publish one", "publish all", "go on", "expire"]), max_size=120)
 
 
 @pytest.mark.parametrize(("page", "held"), [(1, 1), (3, 2), (2, 5), (200, 1_000)])
@@ -85,7 +101,8 @@ WHAT_HAPPENS = st.lists(st.sampled_from(["commit", "publish one", "publish all",
 def test_replay_and_live_join_without_a_hole_or_a_double(
     page: int, held: int, committed: int, after: int, happens: list[str]
 ) -> None:
-    """However commits, their delivery and page reads interleave, the reader gets each entry once, in order."""
+    """However commits, delivery, page reads and retention interleave, the reader gets each entry once, in order, or
+    is told of the gap that it fell into."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hub_module, "PAGE", page)
         patch.setattr(hub_module, "MAX_HELD", held)
@@ -98,6 +115,8 @@ def test_replay_and_live_join_without_a_hole_or_a_double(
                 world.commit()
             elif action == "go on":
                 behind = behind and advance(reader)
+            elif action == "expire":
+                world.expire(2)
             else:
                 world.publish(1 if action == "publish one" else len(world.log))
             assert world.heard == list(range(after + 1, after + 1 + len(world.heard)))
@@ -173,6 +192,9 @@ async def test_a_thread_that_is_not_there_is_told() -> None:
         async def read(self, after_seq: int, limit: int) -> Sequence[LogEntry]:
             raise NotFoundError
 
+        async def erased_to_seq(self) -> int:
+            raise NotFoundError
+
     async def send(text: str) -> None:
         heard.append(text)
 
@@ -190,6 +212,9 @@ async def test_pages_are_of_the_size_that_is_asked_for() -> None:
         async def read(self, after_seq: int, limit: int) -> Sequence[LogEntry]:
             asked.append((after_seq, limit))
             return log[after_seq : after_seq + limit]
+
+        async def erased_to_seq(self) -> int:
+            return 0
 
     heard: list[str] = []
 

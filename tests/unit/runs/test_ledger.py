@@ -544,7 +544,7 @@ async def test_nothing_is_published_of_a_refused_command(database: Database) -> 
 async def test_a_message_of_an_erased_user_is_refused(database: Database) -> None:
     """A message on its way when its account was erased fails alone, with a refusal that a client can be told."""
     await add_users(database, "alice", "bob")
-    await AccountRepository(make_context("bob"), database).erase()
+    await AccountRepository(make_context("bob"), database).erase(lambda: None)
     ledger = Ledger(database, lambda _entries: None)
     async with writer_held(database):
         of_alice = ledger.write(message("alice"))

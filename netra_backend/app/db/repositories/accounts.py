@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
+import orjson
 from sqlalchemy import Connection, Row, Table, bindparam, delete, select, tuple_, update
 
 from netra_backend.app.db.tables import events, runs, sessions, threads, usage_records, usage_uploads, users
 
-from .repository import Repository, own
+from .repository import Repository, own, present
 
 EXPORTED: tuple[tuple[str, Table], ...] = (
     ("account", users),
@@ -24,16 +25,36 @@ EXPORTED: tuple[tuple[str, Table], ...] = (
 """Every table with rows of a user, and what a row of it is called in an export."""
 
 SECRET_COLUMNS = frozenset({"password_hash", "refresh_hash", "spent_hash"})
+_NOT_EXPORTED: Final = SECRET_COLUMNS | {"erased_at"}
+EXPORT_PAGE: Final = 100
+"""Rows read at once; an event may be as large as `max_event_bytes`."""
 
 
-_GET: Final = select(users).where(own(users))
-_SESSION: Final = select(sessions.c.session_id).where(
-    own(sessions), sessions.c.session_id == bindparam("session_id"), sessions.c.expires_at > bindparam("now")
+_IS_PRESENT: Final = own(users) & users.c.erased_at.is_(None)
+_GET: Final = select(users).where(_IS_PRESENT)
+_SESSION: Final = (
+    select(sessions.c.session_id)
+    .join_from(sessions, users, sessions.c.user_id == users.c.user_id)
+    .where(own(sessions), sessions.c.session_id == bindparam("session_id"), sessions.c.expires_at > bindparam("now"))
+    .where(users.c.erased_at.is_(None))
 )
 _END_SESSION: Final = delete(sessions).where(own(sessions), sessions.c.session_id == bindparam("session_id"))
 _END_SESSIONS: Final = delete(sessions).where(own(sessions))
-_CHANGE_PASSWORD: Final = update(users).where(own(users)).values(password_hash=bindparam("new_hash"))
-_ERASE: Final = delete(users).where(own(users))
+_CHANGE_PASSWORD: Final = update(users).where(_IS_PRESENT).values(password_hash=bindparam("new_hash"))
+_ERASE: Final = (
+    update(users).where(_IS_PRESENT).values(erased_at=bindparam("now"), email=users.c.user_id, password_hash="")
+)
+_STOP: Final = (
+    update(threads)
+    .where(own(threads), threads.c.erased_at.is_(None))
+    .where(threads.c.thread_id.in_(select(runs.c.thread_id).where(own(runs), runs.c.finished_at.is_(None))))
+    .values(erased_at=bindparam("now"))
+)
+
+
+def export_line(row: Mapping[str, Any]) -> bytes:
+    """A row of an export as a line of JSON (docs/wire.md)."""
+    return orjson.dumps(row, default=str, option=orjson.OPT_APPEND_NEWLINE)
 
 
 class AccountRepository(Repository):
@@ -64,16 +85,25 @@ class AccountRepository(Repository):
 
         await self._write(work)
 
-    async def erase(self) -> None:
-        """Erase the account and everything that is the user's: every table's rows go with it."""
+    async def erase(self, erased: Callable[[], None]) -> None:
+        """Erase the user: from now on nobody can be the user, and the e-mail is free.
+
+        `Eraser.finish_user` takes the rows away, in batches. An account that is being erased already stays so.
+
+        Args:
+            erased: called before anything of the user can be written again: sockets and runs must be stopped. No run
+                of the user can be claimed or written to any more.
+        """
 
         def work(connection: Connection) -> None:
-            self._execute(connection, _ERASE)
+            now = datetime.now(UTC)
+            self._execute(connection, _ERASE, now=now)
+            self._execute(connection, _STOP, now=now)
 
-        await self._write(work)
+        await self._write(work, lambda _: erased())
 
-    async def export(self, page: int = 500) -> AsyncIterator[Mapping[str, Any]]:
-        """All that is stored for the user, but hashes of secrets.
+    async def export(self, page: int = EXPORT_PAGE) -> AsyncIterator[Mapping[str, Any]]:
+        """All that is stored for the user (docs/wire.md), but hashes of secrets; what is being erased is not there.
 
         Args:
             page: rows read at once.
@@ -86,12 +116,14 @@ class AccountRepository(Repository):
             while rows := await self._page(table, after, page):
                 for row in rows:
                     columns = row._mapping.items()
-                    yield {"kind": kind, **{str(name): value for name, value in columns if name not in SECRET_COLUMNS}}
+                    yield {"kind": kind, **{str(name): value for name, value in columns if name not in _NOT_EXPORTED}}
                 after = tuple(rows[-1]._mapping[column.name] for column in table.primary_key)
 
     async def _page(self, table: Table, after: tuple[Any, ...] | None, limit: int) -> Sequence[Row[Any]]:
         key = tuple(table.primary_key)
         statement = select(table).where(own(table)).order_by(*key).limit(limit)
+        if "thread_id" in table.c:
+            statement = statement.where(present(table.c.thread_id))
         if after is not None:
             statement = statement.where(tuple_(*key) > after)
         return await self._rows(statement)

@@ -13,7 +13,7 @@ from netra_backend.app.services.agent_events import EventType, LogEntry
 from netra_backend.app.services.refusals import NotFoundError
 from netra_backend.app.services.user_execution_context import UserExecutionContext
 
-from .repository import Repository, own
+from .repository import Repository, own, present
 
 
 def to_entry(row: Row[Any]) -> LogEntry:
@@ -24,10 +24,13 @@ def to_entry(row: Row[Any]) -> LogEntry:
 _READ: Final = (
     select(events)
     .where(own(events), events.c.thread_id == bindparam("thread_id"), events.c.seq > bindparam("after_seq"))
+    .where(present(bindparam("thread_id")))
     .order_by(events.c.seq)
     .limit(bindparam("rows"))
 )
-_EXISTS: Final = select(threads.c.thread_id).where(own(threads), threads.c.thread_id == bindparam("thread_id"))
+_ERASED_TO: Final = select(threads.c.erased_to_seq).where(
+    own(threads), threads.c.thread_id == bindparam("thread_id"), present(bindparam("thread_id"))
+)
 
 
 class EventLog(Repository):
@@ -45,7 +48,8 @@ class EventLog(Repository):
             limit: at most so many.
 
         Returns:
-            The entries in order; none when there are no later ones yet.
+            The entries in order; none when there are no later ones yet. Where retention has erased, the first one's
+            number is not the next after `after_seq`.
 
         Raises:
             NotFoundError: the user has no such thread.
@@ -54,8 +58,12 @@ class EventLog(Repository):
         def work(connection: Connection) -> list[LogEntry]:
             of_thread = {"thread_id": self._thread_id, "after_seq": after_seq, "rows": limit}
             entries = [to_entry(row) for row in self._execute(connection, _READ, **of_thread)]
-            if not entries and self._execute(connection, _EXISTS, thread_id=self._thread_id).one_or_none() is None:
+            if not entries and self._execute(connection, _ERASED_TO, thread_id=self._thread_id).one_or_none() is None:
                 raise NotFoundError
             return entries
 
         return await self._read(work)
+
+    async def erased_to_seq(self) -> int:
+        """Up to which seq retention has erased the log; 0 when it has not. Raises NotFoundError."""
+        return int((await self._row(_ERASED_TO, thread_id=self._thread_id)).erased_to_seq)

@@ -9,20 +9,35 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, CursorResult, Executable, Row, Table, bindparam
+from sqlalchemy import ColumnElement, Connection, CursorResult, Executable, Row, Table, bindparam, exists
 
 from netra_backend.app.db.engine import Database
+from netra_backend.app.db.tables import threads, users
 from netra_backend.app.services.refusals import InvalidRequestError, NotFoundError
 from netra_backend.app.services.user_execution_context import UserExecutionContext
 
 T = TypeVar("T")
 
 OWNER: Final = "owner_id"
+_PRESENT: Final = threads.alias("present")
+_PRESENT_USER: Final = users.alias("present_user")
 
 
 def own(table: Table) -> ColumnElement[bool]:
     """The owner criterion of a statement that is made once; the context's user is bound when it is executed."""
     return table.c.user_id == bindparam(OWNER)
+
+
+def present(thread_id: ColumnElement[str]) -> ColumnElement[bool]:
+    """That the context's user has a thread of this id, and neither of them is being erased."""
+    thread, user = _PRESENT.c, _PRESENT_USER.c
+    return exists().where(
+        thread.user_id == bindparam(OWNER),
+        thread.thread_id == thread_id,
+        thread.erased_at.is_(None),
+        user.user_id == thread.user_id,
+        user.erased_at.is_(None),
+    )
 
 
 class Repository:

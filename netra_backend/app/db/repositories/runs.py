@@ -8,9 +8,9 @@ from sqlalchemy import Row, bindparam, select
 
 from netra_backend.app.db.tables import runs
 
-from .repository import Repository, own
+from .repository import Repository, own, present
 
-_GET: Final = select(runs).where(own(runs), runs.c.run_id == bindparam("run_id"))
+_GET: Final = select(runs).where(own(runs), runs.c.run_id == bindparam("run_id"), present(runs.c.thread_id))
 
 
 class RunRepository(Repository):

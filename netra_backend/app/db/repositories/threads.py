@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, bindparam, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from netra_backend.app.db.tables import UtcDateTime, events, runs, threads
@@ -17,25 +17,39 @@ from netra_backend.app.services.refusals import InvalidRequestError, NotFoundErr
 from .event_log import to_entry
 from .repository import Repository, decode_cursor, encode_cursor, own
 
-_COLUMNS: Final = (threads.c.thread_id, threads.c.title, threads.c.created_at, threads.c.updated_at, threads.c.last_seq)
+_COLUMNS: Final = (
+    threads.c.thread_id,
+    threads.c.title,
+    threads.c.created_at,
+    threads.c.updated_at,
+    threads.c.last_seq,
+    threads.c.erased_to_seq,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """A conversation; `last_seq` is the number of its newest log entry."""
+    """A conversation.
+
+    Attributes:
+        last_seq: the number of its newest log entry.
+        erased_to_seq: up to which number retention has erased its log; 0 when it has not.
+    """
 
     thread_id: str
     title: str | None
     created_at: datetime
     updated_at: datetime
     last_seq: int
+    erased_to_seq: int = 0
 
 
-_THREAD: Final = own(threads) & (threads.c.thread_id == bindparam("thread_id"))
+_IS_PRESENT: Final = own(threads) & threads.c.erased_at.is_(None)
+_THREAD: Final = _IS_PRESENT & (threads.c.thread_id == bindparam("thread_id"))
 _GET: Final = select(*_COLUMNS).where(_THREAD)
 _PAGE: Final = (
     select(*_COLUMNS)
-    .where(own(threads))
+    .where(_IS_PRESENT)
     .order_by(threads.c.created_at.desc(), threads.c.thread_id.desc())
     .limit(bindparam("rows"))
 )
@@ -46,14 +60,18 @@ _NEXT_PAGE: Final = _PAGE.where(
 _CREATE: Final = insert(threads)
 _RENAME: Final = (
     update(threads)
-    .where(own(threads), threads.c.thread_id == bindparam("of_thread"))
+    .where(_IS_PRESENT, threads.c.thread_id == bindparam("of_thread"))
     .values(title=bindparam("title"), updated_at=bindparam("updated_at"))
     .returning(*_COLUMNS)
 )
 _UNFINISHED_RUNS: Final = select(runs.c.run_id).where(
     own(runs), runs.c.thread_id == bindparam("thread_id"), runs.c.finished_at.is_(None)
 )
-_ERASE: Final = delete(threads).where(_THREAD)
+_ERASE: Final = (
+    update(threads)
+    .where(_IS_PRESENT, threads.c.thread_id == bindparam("of_thread"))
+    .values(erased_at=bindparam("erased_at"))
+)
 _MESSAGES: Final = (
     select(events)
     .where(
@@ -65,6 +83,21 @@ _MESSAGES: Final = (
     .order_by(events.c.seq)
     .limit(bindparam("rows"))
 )
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePage:
+    """A page of what was said.
+
+    Attributes:
+        entries: the user's messages and the runs' answers, as log entries.
+        next_cursor: of the next page; None after the last.
+        gap: the first and the last number of what retention has erased before the page; None when it has not.
+    """
+
+    entries: list[LogEntry]
+    next_cursor: str | None
+    gap: tuple[int, int] | None
 
 
 class ThreadRepository(Repository):
@@ -95,7 +128,7 @@ class ThreadRepository(Repository):
                 connection.execute(_CREATE, {"user_id": self._user_id, **asdict(thread)})
             except IntegrityError:
                 raise InvalidRequestError(
-                    "thread_id: you have a thread of this id already", code="thread_exists"
+                    "thread_id: you have a thread of this id already, or it is still being erased", code="thread_exists"
                 ) from None
 
         await self._write(work)
@@ -114,12 +147,12 @@ class ThreadRepository(Repository):
         return await self._write(work)
 
     async def delete(self, thread_id: str, erased: Callable[[Sequence[str]], None]) -> None:
-        """Erase a thread with its log and runs.
+        """Erase a thread: from now on it is not there. `Eraser.finish_thread` takes its rows away, in batches.
 
         Args:
             thread_id: which.
             erased: told, before anything can be written to a new thread of the same id, the ids of the runs that had
-                not ended: they must be stopped.
+                not ended: they must be stopped. None of them can be claimed or written to any more.
 
         Raises:
             NotFoundError: the user has no such thread.
@@ -127,23 +160,27 @@ class ThreadRepository(Repository):
 
         def work(connection: Connection) -> list[str]:
             unfinished = list(self._execute(connection, _UNFINISHED_RUNS, thread_id=thread_id).scalars())
-            if not self._execute(connection, _ERASE, thread_id=thread_id).rowcount:
+            if not self._execute(connection, _ERASE, of_thread=thread_id, erased_at=datetime.now(UTC)).rowcount:
                 raise NotFoundError
             return unfinished
 
         await self._write(work, erased)
 
-    async def messages(self, thread_id: str, *, limit: int, cursor: str | None) -> tuple[list[LogEntry], str | None]:
-        """A page of what was said, oldest first: the user's messages and the runs' answers, as log entries."""
+    async def messages(self, thread_id: str, *, limit: int, cursor: str | None) -> MessagePage:
+        """A page of what was said, oldest first; raises NotFoundError."""
         (after_seq,) = (0,) if cursor is None else decode_cursor(cursor, int)
 
-        def work(connection: Connection) -> list[LogEntry]:
-            of_thread = {"thread_id": thread_id, "after_seq": after_seq, "rows": limit + 1}
-            entries = [to_entry(row) for row in self._execute(connection, _MESSAGES, **of_thread)]
-            if not entries and self._execute(connection, _GET, thread_id=thread_id).one_or_none() is None:
+        def work(connection: Connection) -> tuple[int, list[LogEntry]]:
+            thread = self._execute(connection, _GET, thread_id=thread_id).one_or_none()
+            if thread is None:
                 raise NotFoundError
-            return entries
+            of_thread = {"thread_id": thread_id, "after_seq": after_seq, "rows": limit + 1}
+            return thread.erased_to_seq, [to_entry(row) for row in self._execute(connection, _MESSAGES, **of_thread)]
 
-        entries = await self._read(work)
+        erased_to_seq, entries = await self._read(work)
         page = entries[:limit]
-        return page, encode_cursor(page[-1].seq) if len(entries) > limit else None
+        return MessagePage(
+            page,
+            encode_cursor(page[-1].seq) if len(entries) > limit else None,
+            (after_seq + 1, erased_to_seq) if after_seq < erased_to_seq else None,
+        )

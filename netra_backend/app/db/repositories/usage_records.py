@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any, Final
 from uuid import uuid4
 
-from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, Select, bindparam, delete, func, insert, select, tuple_, update
 
 from netra_backend.app.db.bulk import execute_many
 from netra_backend.app.db.tables import usage_records, usage_uploads
@@ -23,9 +23,12 @@ from .repository import Repository, decode_cursor, encode_cursor, own
 
 CHUNK: Final = 1_000
 """Rows in one command: a large upload goes in several, so that other users' commits go between them."""
+READ_PAGE: Final = 5_000
+"""Rows read at once: whoever reads them all leaves a reader thread to others in between."""
 
 _FIELDS: Final = tuple(field.name for field in fields(UsageRecord))
 _VALUES: Final = attrgetter(*_FIELDS)
+_TIME_AND_PLACE: Final = attrgetter("timestamp", "request_id", "upload_id", "line")
 _COLUMNS: Final = tuple(usage_records.c[name] for name in _FIELDS)
 
 
@@ -49,12 +52,10 @@ def _seen(*columns: Any) -> Select[Any]:
     return select(*columns).join_from(usage_records, usage_uploads, _OF_UPLOAD).where(own(usage_records), _IS_COMPLETE)
 
 
-_ALL: Final = _seen(*_COLUMNS).order_by(usage_records.c.timestamp, usage_records.c.request_id, *_PLACE)
 _PAGE: Final = _seen(*_PLACE, *_COLUMNS).order_by(*_PLACE).limit(bindparam("rows"))
 _NEXT_PAGE: Final = _PAGE.where(tuple_(*_PLACE) > tuple_(bindparam("upload_id"), bindparam("line")))
 _INSERT: Final = insert(usage_records)
 _INSERTED: Final = ("user_id", "upload_id", "line", *_FIELDS)
-_COUNT_SEEN: Final = _seen(func.count())
 _COUNT_WITH: Final = (
     select(func.count())
     .join_from(usage_records, usage_uploads, _OF_UPLOAD)
@@ -66,15 +67,41 @@ _COMPLETE: Final = (
     .values(completed_at=bindparam("completed_at"))
 )
 _FORGET: Final = delete(usage_uploads).where(own(usage_uploads), usage_uploads.c.upload_id == bindparam("upload_id"))
-_ERASE: Final = delete(usage_uploads).where(own(usage_uploads), usage_uploads.c.completed_at.is_not(None))
+_HIDE: Final = (  # as if it had never been completed: a start erases what a crash leaves of it
+    update(usage_uploads)
+    .where(own(usage_uploads), usage_uploads.c.completed_at.is_not(None))
+    .values(completed_at=None)
+    .returning(usage_uploads.c.upload_id)
+)
+_OF_ONE_UPLOAD: Final = own(usage_records) & (usage_records.c.upload_id == bindparam("upload_id"))
+_LAST_OF_BATCH: Final = (
+    select(usage_records.c.line).where(_OF_ONE_UPLOAD).order_by(usage_records.c.line).limit(1).offset(CHUNK - 1)
+)
+_ERASE_BATCH: Final = delete(usage_records).where(_OF_ONE_UPLOAD, usage_records.c.line <= bindparam("to_line"))
+_ERASE_REST: Final = delete(usage_records).where(_OF_ONE_UPLOAD)
+_COMPLETE_IDS: Final = select(usage_uploads.c.upload_id).where(own(usage_uploads), _IS_COMPLETE)
 
 
 class UsageRecordRepository(Repository):
     """Reads, adds and erases the usage records of the context's user."""
 
     async def all(self) -> list[UsageRecord]:
-        """All records, in the order of their time."""
-        return await self._read(lambda connection: [_record(row) for row in self._execute(connection, _ALL)])
+        """All records, in the order of their time; of uploads that are erased meanwhile all of them or none."""
+
+        def first(connection: Connection) -> tuple[Sequence[Row[Any]], list[UsageRecord] | None]:
+            rows = self._execute(connection, _PAGE, rows=READ_PAGE).all()
+            return rows, _in_order(rows) if len(rows) < READ_PAGE else None
+
+        page, records = await self._read(first)
+        if records is not None:  # of one moment
+            return records
+        found = list(page)
+        while len(page) == READ_PAGE:
+            last = page[-1]
+            page = await self._rows(_NEXT_PAGE, rows=READ_PAGE, upload_id=last.upload_id, line=last.line)
+            found.extend(page)
+        complete = {upload_id for upload_id, *_ in await self._rows(_COMPLETE_IDS)}
+        return await asyncio.to_thread(_in_order, [row for row in found if row.upload_id in complete])
 
     async def page(self, *, limit: int, cursor: str | None) -> tuple[list[UsageRecord], str | None]:
         """A page of the records, in the order of their uploads' ids and lines, and the cursor of the next page."""
@@ -145,14 +172,29 @@ class UsageRecordRepository(Repository):
         self._execute(connection, _FORGET, upload_id=upload_id)
 
     async def erase(self) -> int:
-        """Erase all records; says how many there were."""
+        """Erase all records, unseen from the first moment, then in batches; says how many there were."""
 
-        def work(connection: Connection) -> int:
-            count: int = self._execute(connection, _COUNT_SEEN).scalar_one()
-            self._execute(connection, _ERASE)
-            return count
+        def hide(connection: Connection) -> list[str]:
+            return list(self._execute(connection, _HIDE).scalars())
 
-        return await self._write(work)
+        erased = 0
+        for upload_id in await self._write(hide):
+            while count := await self._write(partial(self._erase_batch, upload_id)):
+                erased += count
+        return erased
+
+    def _erase_batch(self, upload_id: str, connection: Connection) -> int:
+        """Erase some records of an upload, and the upload when none are left; says how many."""
+        last = self._execute(connection, _LAST_OF_BATCH, upload_id=upload_id).scalar_one_or_none()
+        if last is not None:
+            return self._execute(connection, _ERASE_BATCH, upload_id=upload_id, to_line=last).rowcount
+        count = self._execute(connection, _ERASE_REST, upload_id=upload_id).rowcount
+        self._execute(connection, _FORGET, upload_id=upload_id)
+        return count
+
+
+def _in_order(rows: Sequence[Row[Any]]) -> list[UsageRecord]:
+    return [_record(row[2:]) for row in sorted(rows, key=_TIME_AND_PLACE)]
 
 
 def _record(columns: Sequence[Any]) -> UsageRecord:
