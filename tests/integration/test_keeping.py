@@ -110,7 +110,7 @@ async def _assert_readable(server: Server, person: Person) -> None:
         assert [message["role"] for message in shown["messages"]] == ["user", "assistant"]
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(120)
 async def test_readers_are_told_what_retention_has_erased(backend: Backend, tmp_path: Path) -> None:
     """Once a run is older than retention keeps, the socket, the event stream and the listing tell the gap, and the
     thread goes on with the next number; a run that has not ended keeps its events."""
@@ -148,7 +148,7 @@ async def _thread(person: Person, thread_id: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(120)
 async def test_an_operator_exports_and_erases_a_user(backend: Backend, tmp_path: Path) -> None:
     """An export while the server runs is what the user's own is, without hashes; an erasure leaves the user nothing,
     and others everything."""
@@ -193,7 +193,7 @@ def _files_with(folder: Path, text: str) -> list[str]:
     return [path.name for path in folder.glob(f"{FILE}*") if text.encode() in path.read_bytes()]
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(120)
 async def test_a_user_who_erases_the_account_is_gone_at_once(backend: Backend, tmp_path: Path) -> None:
     """Sockets close, a running run stops, the token is worth nothing, and the e-mail can be registered again."""
     settings = backend.settings(tmp_path)
