@@ -85,7 +85,7 @@ def unstored_run(user_id: str, run_id: str, *, thread_id: str = "t", attempt: in
         error=None,
         created_at=DEADLINE,
         deadline=DEADLINE,
-        started_at=None,
+        started_at=DEADLINE,
         finished_at=None,
     )
 

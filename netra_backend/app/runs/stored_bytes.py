@@ -32,16 +32,19 @@ class StoredBytes:
 
     async def check(self, context: UserExecutionContext) -> None:
         """See that the context's user may store more; raises TooMuchStoredError."""
-        user_id = context.user_id
-        if user_id not in self._totals:
-            self._totals[user_id] = await StoredBytesRepository(context, self._database).total()
-            if len(self._totals) > MAX_REMEMBERED:
-                self._totals.popitem(last=False)
-        if self._totals.get(user_id, 0) >= self._limit:
+        total = self._totals.get(context.user_id)
+        if total is None or total >= self._limit:  # retention may have made room since it was measured
+            total = await self._measure(context)
+        if total >= self._limit:
             raise TooMuchStoredError(
-                f"you have {self._totals[user_id]:,} bytes stored, at most {self._limit:,} are kept; "
-                "delete threads or usage records first"
+                f"you have {total:,} bytes stored, at most {self._limit:,} are kept; delete threads or usage records first"
             )
+
+    async def _measure(self, context: UserExecutionContext) -> int:
+        total = self._totals[context.user_id] = await StoredBytesRepository(context, self._database).total()
+        if len(self._totals) > MAX_REMEMBERED:
+            self._totals.popitem(last=False)
+        return total
 
     def add(self, entries: Sequence[LogEntry]) -> None:
         """Count entries that were stored."""

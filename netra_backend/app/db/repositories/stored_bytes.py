@@ -9,7 +9,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
-from netra_backend.app.db.tables import events, usage_records
+from netra_backend.app.db.tables import events, threads, usage_records
 
 from .repository import Repository, own
 
@@ -31,7 +31,12 @@ def _octet_length_in_sqlite(element: octet_length, compiler: SQLCompiler, **opti
     return f"length(CAST({compiler.process(text, **options)} AS BLOB))"
 
 
-_LOGGED: Final = select(func.coalesce(func.sum(octet_length(events.c.data)), 0)).where(own(events))
+_OF_THREAD: Final = (threads.c.user_id == events.c.user_id) & (threads.c.thread_id == events.c.thread_id)
+_LOGGED: Final = (
+    select(func.coalesce(func.sum(octet_length(events.c.data)), 0))
+    .join_from(events, threads, _OF_THREAD)
+    .where(own(events), own(threads), threads.c.erased_at.is_(None))
+)
 _USAGE_RECORDS: Final = select(func.count()).select_from(usage_records).where(own(usage_records))
 
 
@@ -39,7 +44,10 @@ class StoredBytesRepository(Repository):
     """Measures what is stored for the context's user."""
 
     async def total(self) -> int:
-        """The bytes of all events of the user's threads, messages included, and of the usage records."""
+        """The bytes of all events of the user's threads, messages included, and of the usage records.
+
+        What is erased does not count, though its rows may still be there.
+        """
         (logged,) = await self._rows(_LOGGED)
         (usage_record_count,) = await self._rows(_USAGE_RECORDS)
         return int(logged[0]) + USAGE_RECORD_BYTES * int(usage_record_count[0])
