@@ -37,13 +37,14 @@ def draw_drops(seed: int, user: int, journey: int, count: int) -> tuple[int, ...
 
 
 @asynccontextmanager
-async def killing(deployment: Deployment, every_s: float, seed: int) -> AsyncIterator[Kills]:
+async def killing(deployment: Deployment, every_s: float, seed: int, most: int | None = None) -> AsyncIterator[Kills]:
     """Kills the server by SIGKILL again and again while the block runs, and starts it again each time.
 
     Args:
         deployment: the server, which serves.
         every_s: how long it serves in the mean; each time is drawn, from half of it to one and a half.
         seed: what the times are drawn from.
+        most: how many times at most; without a limit when not given.
 
     Yields:
         How many times it was killed so far.
@@ -55,7 +56,7 @@ async def killing(deployment: Deployment, every_s: float, seed: int) -> AsyncIte
     loop = asyncio.get_running_loop()
 
     async def kill_on() -> None:
-        while True:
+        while most is None or kills.count < most:
             with suppress(TimeoutError):
                 async with asyncio.timeout(every_s * random.uniform(0.5, 1.5)):
                     await is_over.wait()
