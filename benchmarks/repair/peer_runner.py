@@ -17,17 +17,21 @@ def libcst_rename(root: Path, old: str, new: str, owners: list[str]) -> None:
     from libcst.codemod.commands.rename import RenameCommand
     from libcst.metadata import MetadataWrapper
 
+    # Only the new name may have a colon, which says where the module ends: without one, imports of the class become
+    # imports from it.
+    names = [{"old_name": f"{owner.replace(':', '.')}.{old}", "new_name": f"{owner}.{new}"} for owner in owners]
+    for each in names:
+        RenameCommand(CodemodContext(), **each)  # names that it refuses are no fault of a file
     for path in root.rglob("*.py"):
         data = path.read_bytes()
         if old.encode() not in data:
             continue
         try:
             module = libcst.parse_module(data)
-            for owner in owners:
+            for each in names:
                 wrapper = MetadataWrapper(module)
                 context = CodemodContext(filename=str(path), wrapper=wrapper)
-                command = RenameCommand(context, old_name=f"{owner}.{old}", new_name=f"{owner}.{new}")
-                module = command.transform_module(wrapper.module)
+                module = RenameCommand(context, **each).transform_module(wrapper.module)
         except Exception:  # noqa: S112 - whatever it is, this tool cannot mend this file
             continue
         if module.bytes != data:

@@ -153,11 +153,13 @@ def _regular_expression(drift: Drift, root: Path) -> None:
 
 def _ast_grep(drift: Drift, root: Path) -> None:
     pattern = ["--pattern", f"$R.{drift.attribute}", "--rewrite", f"$R.{drift.answer}"]
-    _run([str(ENVIRONMENT / "bin" / "ast-grep"), "run", "--lang", "python", *pattern, "--update-all", str(root)])
+    _run(
+        [str(ENVIRONMENT / "bin" / "ast-grep"), "run", "--lang", "python", *pattern, "--update-all", str(root)], (0, 1)
+    )
 
 
 def _libcst(drift: Drift, root: Path) -> None:
-    """The form with a colon, for every class that defines the name: the other one breaks imports of classes."""
+    """For every class that defines the name."""
     names = [f"{_module(file)}:{cls}" for file, cls in _owners(drift)]
     _run_peer("libcst", root, drift.attribute, drift.answer, names)
 
@@ -191,12 +193,13 @@ def _run_peer(name: str, root: Path, old: str, new: str, words: Iterable[str]) -
     _run([str(ENVIRONMENT / "bin" / "python"), str(script), name, str(root), old, new, *words])
 
 
-def _run(command: Sequence[str]) -> None:
+def _run(command: Sequence[str], good: Sequence[int] = (0,)) -> None:
+    """Runs a tool; ast-grep ends with 1 where nothing matches, Python where something was raised."""
     try:
         done = subprocess.run(command, capture_output=True, timeout=LIMIT_S, check=False)
     except subprocess.TimeoutExpired as error:
         raise PeerFailure(f"stopped after {LIMIT_S:g} s") from error
-    if done.returncode not in (0, 1):
+    if done.returncode not in good:
         raise PeerFailure(done.stderr.decode(errors="replace")[-500:])
 
 

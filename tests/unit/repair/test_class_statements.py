@@ -166,6 +166,28 @@ def test_what_a_class_below_has_is_found(
     assert (found and found.name) == below
 
 
+def test_what_classes_below_define_themselves(tmp_path: Path) -> None:
+    """Overrides are told, at any depth; what is only inherited, and what a stranger defines, is none."""
+    text = (
+        b"class A:\n    def f(self, a): ...\nclass B(A):\n    pass\nclass C(B):\n    def f(self, a, b): ...\n"
+        b"class D:\n    def f(self): ...\n"
+    )
+    write_files(tmp_path, {"m.py": text})
+    definitions = Definitions(tmp_path, (tmp_path,))
+    project = Project(tmp_path, Path(sys.executable), "3.12.0", (tmp_path,), (), ("m.py",), ())
+    classes = ClassStatements(project, definitions)
+    found = {name: classes.overriding(owner(tmp_path, f"m.{name}"), "f") for name in "ABCD"}
+    assert {name: [member.qualified_name for member in members] for name, members in found.items()} == {
+        "A": ["m.C.f"],
+        "B": ["m.C.f"],
+        "C": [],
+        "D": [],
+    }
+    module = definitions.module_at(tmp_path / "m.py")
+    assert module is not None
+    assert classes.overriding(module, "A") == []
+
+
 def test_bases_behind_a_call_are_seen(classes: ClassStatements, root: Path) -> None:
     """A base that stands behind another one that is called is found as well."""
     found = classes.inheriting(owner(root, "pkg.base.Twin"), "called")

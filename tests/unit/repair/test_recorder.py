@@ -343,6 +343,65 @@ def test_two_places_on_one_line_are_told_apart(result: SuiteResult) -> None:
     assert len({each.line for each in raised}) == 1
 
 
+THREADS = """\
+import queue
+import sys
+import threading
+
+import pytest
+
+heard = []
+
+def run(work):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+def serve(): heard.gone
+
+@pytest.fixture
+def serving(): run(serve)
+
+def test_in_the_call():
+    run(serve)
+    assert heard == [1]
+def test_in_the_fixture(serving): raise ValueError("nobody answers")
+def test_only_the_thread(): run(serve)
+def test_after_it(): assert not heard and False
+def test_exits(): run(sys.exit); assert False
+def test_own_hook(monkeypatch):
+    before = threading.excepthook
+    monkeypatch.setattr(threading, "excepthook", lambda told: heard.append(told))
+    run(serve)
+    assert heard.pop() and threading.excepthook != before
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("-p", "no:threadexception"), ("-W", "error")], ids=" ".join)
+def test_what_ends_a_thread_is_told_by_the_test_that_fails(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """An exception in a thread is recorded where the test fails meanwhile, whoever else listens; never at another."""
+    (tmp_path / "test_threads.py").write_text(THREADS)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        result = Suite(tmp_path, Path(sys.executable), [tmp_path], options).run()
+    told = {
+        test.partition("::test_")[2]: [(raised.name, raised.line) for raised in case.raised]
+        for test, case in result.cases.items()
+    }
+    gone = [("gone", 14)]
+    only = gone if options == ("-W", "error") else []
+    assert told == {
+        "in_the_call": gone,
+        "in_the_fixture": gone,
+        "only_the_thread": only,
+        "after_it": [],
+        "exits": [],
+        "own_hook": [],
+    }
+    assert result.cases["test_threads.py::test_own_hook"].outcome is Outcome.PASSED
+    assert result.notes == ()
+
+
 def test_what_cannot_be_collected_is_a_case(result: SuiteResult) -> None:
     """A file or conftest.py that cannot be collected is recorded with its reason, and the others run all the same."""
     hidden = {test: case for test, case in result.cases.items() if not case.collected}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -38,17 +39,18 @@ e = Ctx().made(users=1)
 
 @dataclass(frozen=True)
 class Told:
-    """Receivers that are told by their own text: `Ctx` is the class, anything else is unknown."""
+    """Receivers that are told by their own text: `Ctx` is the class or an instance, anything else is unknown."""
 
     owner: Owner
     asked: list[str]
+    access: Access = Access.CLASS
 
     def of(self, source: Source, span: Span) -> Receiver:
         """Tells what an expression is."""
         text = source.slice(span)
         self.asked.append(text)
         known = text.strip() == "Ctx"
-        return Receiver(((self.owner, Access.CLASS),), "") if known else Receiver((), "the type is Any")
+        return Receiver(((self.owner, self.access),), "") if known else Receiver((), "the type is Any")
 
     def ask_ahead(self, source: Source, spans: Iterable[Span]) -> None:
         """Knows at once."""
@@ -66,6 +68,20 @@ class Ground:
     sighter: Sighter
     asked: list[str]
 
+    @classmethod
+    def of(cls, root: Path, modules: Mapping[str, bytes], access: Access = Access.CLASS) -> Self:
+        """The ground of some modules, where `Ctx` is asked in one way."""
+        files = {"pkg/__init__.py": b"", **modules}
+        write_files(root, files)
+        project = Project(root, Path(sys.executable), "3.11.7", (root,), (), tuple(sorted(files)), ())
+        definitions = Definitions(root, (root,))
+        owner = definitions.named("pkg.ctx.Ctx")
+        assert owner is not None
+        told = Told(owner, [], access)
+        imports, classes = ImportReceivers(project, definitions), ClassStatements(project, definitions)
+        triage = Triage(definitions, classes)
+        return cls(root, Sighter(Files(project), told, imports, definitions, classes, triage), told.asked)
+
     def seen(self, line: int, start: int, end: int, last: int | None = None) -> Sighting | None:
         """What becomes of a mark of the checker, if it is a sighting."""
         sightings = self.sighter.of_checker([marked(line, start, end, last)]).sightings
@@ -75,17 +91,7 @@ class Ground:
 @pytest.fixture
 def ground(tmp_path: Path) -> Ground:
     """A project with one class and one user."""
-    files = {"pkg/__init__.py": b"", "pkg/ctx.py": CTX, "pkg/use.py": USE.encode()}
-    write_files(tmp_path, files)
-    project = Project(tmp_path, Path(sys.executable), "3.11.7", (tmp_path,), (), tuple(sorted(files)), ())
-    definitions = Definitions(tmp_path, (tmp_path,))
-    owner = definitions.named("pkg.ctx.Ctx")
-    assert owner is not None
-    told = Told(owner, [])
-    imports, classes = ImportReceivers(project, definitions), ClassStatements(project, definitions)
-    return Ground(
-        tmp_path, Sighter(Files(project), told, imports, definitions, classes, Triage(definitions, classes)), told.asked
-    )
+    return Ground.of(tmp_path, {"pkg/ctx.py": CTX, "pkg/use.py": USE.encode()})
 
 
 def marked(
@@ -204,6 +210,57 @@ def test_a_class_made_at_run_time_is_known_by_its_base(ground: Ground) -> None:
     """A class that no source has is known by the nearest of its bases that one has."""
     [seen] = of_tests(ground, raised(2, 13, receiver="pkg.ctx.make.<locals>.Made"))
     assert seen.receiver.name == "pkg.ctx.Ctx"
+
+
+def test_what_the_class_defines_is_a_consequence(tmp_path: Path) -> None:
+    """An instance that lacks what its class or a method of it defines was left half made: no cause, but on a class."""
+    text = CTX + b"\n    def start(self):\n        self.gone = 1\n"
+    ground = Ground.of(tmp_path, {"pkg/ctx.py": text, "pkg/use.py": USE.encode()})
+    assert of_tests(ground, replace(raised(2, 13), access=Access.INSTANCE)) == ()
+    assert len(of_tests(ground, raised(2, 13))) == 1
+
+
+OVERRIDDEN = b"""\
+class Ctx:
+    def made(self, user):
+        return user
+
+
+class Below(Ctx):
+    def made(self, user, limit=1):
+        return super().made(user, limit)
+
+
+class Other:
+    def made(self, user, extra, limit):
+        return user
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "is_cause"),
+    [
+        ("Ctx.made(1, limit=2)", False),
+        ("Ctx.made(1, extra=2)", True),
+        ("other.made(1, limit=2)", True),
+        ("super().made(1, limit=2)", True),
+        ("made(1, limit=2)", True),
+    ],
+)
+def test_a_call_that_an_override_takes_is_no_cause(tmp_path: Path, call: str, is_cause: bool) -> None:
+    """Where a class below takes such a call it may be meant; not on a stranger, not upwards, not without receiver."""
+    text = f"from pkg.ctx import Ctx\na = {call}\n"
+    ground = Ground.of(tmp_path, {"pkg/ctx.py": OVERRIDDEN, "pkg/use.py": text.encode()}, Access.INSTANCE)
+    start, end = Position(2, len(call)), Position(2, len(call) + 2)
+    keyword = call.partition("(1, ")[2].partition("=")[0]
+    message = f"Unexpected keyword argument `{keyword}` in function `pkg.ctx.Ctx.made`"
+    said = Diagnostic(
+        CauseKind.UNEXPECTED_KEYWORD, "pkg/use.py", start, end, keyword, "pkg.ctx.Ctx.made", False, message, "pyrefly"
+    )
+    seen = ground.sighter.of_checker([said])
+    assert [sighting.parameter for sighting in seen.sightings] == ([keyword] if is_cause else [])
+    assert [aside.refusal.reason for aside in seen.set_aside] == ([] if is_cause else [Reason.DYNAMIC_OWNER])
+    assert is_cause or "pkg.ctx.Below.made" in seen.set_aside[0].refusal.detail
 
 
 def test_a_file_that_no_engine_reads_is_covered_by_its_imports(ground: Ground) -> None:

@@ -1,0 +1,194 @@
+"""Suspects: failing tests that only suffer from a failure before them, in real runs of a project's tests."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from netra_repair import suspects
+from netra_repair.class_statements import ClassStatements
+from netra_repair.definitions import Definitions
+from netra_repair.failures import Outcome, SuiteResult
+from netra_repair.files import Files
+from netra_repair.project import Project
+from netra_repair.receivers import ImportReceivers
+from netra_repair.sightings import Sighter
+from netra_repair.suite import Suite
+from netra_repair.suspects import Suspects
+from netra_repair.triage import Triage
+from tests.support.repair_plans import write_files
+from tests.unit.repair.test_sightings import Told
+
+# An object that is made once: the first test to ask for it says why that fails, the others find it half made.
+LEXER = """\
+class Lexer:
+    _one = None
+
+    @classmethod
+    def one(cls):
+        if cls._one is None:
+            cls._one = cls()
+            cls._one.words = []
+            cls._one.prepare()
+        return cls._one
+
+    def ready(self):
+        self.words = ["a"]
+        self.rules = 1
+
+
+class Token:
+    pass
+
+
+class Group(Token):
+    def parts(self):
+        return []
+
+
+def first(lexer):
+    return lexer.words[0]
+
+
+def only(token):
+    return token.parts()
+"""
+TESTS = """\
+import pytest
+from pkg.lexer import Lexer, Token, first, only
+
+def test_a(): assert Lexer.one()
+def test_b(): assert first(Lexer.one()) == "a"
+def test_c(): assert Lexer.one().rules == 1
+def test_d(): only(Lexer.one() and Token()) if not Lexer.one().words else None
+def test_e(): assert 1 == 2
+def test_f(): pass
+@pytest.mark.xfail
+def test_g(): assert Lexer.one().words == ["a", "b"]
+"""
+NAMES = [f"tests/test_it.py::test_{letter}" for letter in "abcdefg"]
+
+
+@pytest.fixture(autouse=True)
+def _bare_pytest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps this environment's plugins out of the project's runs."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+
+def made(root: Path, files: Mapping[str, str]) -> tuple[Suspects, Sighter, Suite]:
+    """What looks at a project's suspects."""
+    write_files(root, {name: text.encode() for name, text in files.items()})
+    project = Project(root, Path(sys.executable), "3.11.7", (root,), (), tuple(sorted(files)), ())
+    definitions = Definitions(root, (root,))
+    classes = ClassStatements(project, definitions)
+    triage = Triage(definitions, classes)
+    imports = ImportReceivers(project, definitions)
+    owner = definitions.named("pkg.lexer.Lexer")
+    assert owner is not None
+    sighter = Sighter(Files(project), Told(owner, []), imports, definitions, classes, triage)
+    return Suspects(sighter, triage), sighter, Suite(root, Path(sys.executable), [root])
+
+
+FILES = {"pkg/__init__.py": "", "pkg/lexer.py": LEXER, "tests/test_it.py": TESTS}
+
+
+def died_of(sighter: Sighter, suite: SuiteResult) -> dict[str, list[str]]:
+    """The missing names by test."""
+    found: dict[str, list[str]] = {}
+    for sighting in sighter.of_tests(suite):
+        found.setdefault(str(sighting.test)[-1], []).append(sighting.attribute)
+    return found
+
+
+def test_suspects_show_their_own_root_cause_alone(tmp_path: Path) -> None:
+    """Tests that fail at what another left half made die of the same root cause when each runs in its own process."""
+    searched, sighter, suite = made(tmp_path, FILES)
+    together = suite.run()
+    assert died_of(sighter, together) == {"a": ["prepare"], "d": ["parts"]}
+    asked: list[Sequence[str]] = []
+
+    def run_alone(tests: Sequence[str]) -> SuiteResult:
+        asked.append(tests)
+        return suite.run(tests, alone=True)
+
+    found = searched.asked_again(together, run_alone)
+    assert asked == [NAMES[1:5] + NAMES[6:]]
+    assert died_of(sighter, found) == {letter: ["prepare"] for letter in "abcdg"}
+    outcomes = {test: case.outcome for test, case in together.cases.items()}
+    assert {test: case.outcome for test, case in found.cases.items()} == outcomes
+    assert found.cases[NAMES[4]] == together.cases[NAMES[4]]
+    assert "prepare" in found.cases[NAMES[1]].reason
+
+
+@pytest.mark.parametrize("tests", ["def test_e(): assert 1 == 2\n", "def test_f(): pass\n", "import gone\n"])
+def test_without_a_root_cause_nothing_is_run_again(tmp_path: Path, tests: str) -> None:
+    """Where no test shows a root cause, and where none fails, there is nothing to suffer from."""
+    searched, _, suite = made(tmp_path, {**FILES, "tests/test_it.py": tests})
+    together = suite.run()
+
+    def run_alone(tests: Sequence[str]) -> SuiteResult:
+        raise AssertionError(tests)
+
+    assert searched.asked_again(together, run_alone) is together
+
+
+def test_few_are_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of very many suspects the first are run again."""
+    monkeypatch.setattr(suspects, "MOST", 2)
+    searched, sighter, suite = made(tmp_path, FILES)
+    found = searched.asked_again(suite.run(), lambda tests: suite.run(tests, alone=True))
+    assert died_of(sighter, found) == {"a": ["prepare"], "b": ["prepare"], "c": ["prepare"], "d": ["parts"]}
+
+
+ALONE = """\
+import os
+import signal
+import sys
+import pytest
+
+here = os.getpid()
+left = []
+
+@pytest.fixture(scope="session")
+def shared():
+    left.append("shared")
+    yield left
+    assert left == ["shared"], "torn down where it was set up"
+
+def test_pass(shared): left.append(1) or left.remove(1)
+def test_left(): assert left == [] and os.getpid() != here
+def test_fail(shared): left.gone
+def test_teardown(request): request.addfinalizer(lambda: left.gone)
+def test_skip(): pytest.skip("no")
+@pytest.mark.parametrize("x", [1, 2])
+def test_crash(x): os.kill(os.getpid(), signal.SIGKILL) if x == 1 else None
+def test_exit(): os._exit(3)
+def test_last(): pass
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_test_alone_is_in_its_own_process(tmp_path: Path) -> None:
+    """Nothing of one test is left in another, a crash ends no other, and outcomes are those of a usual run."""
+    write_files(tmp_path, {"test_alone.py": ALONE.encode()})
+    result = Suite(tmp_path, Path(sys.executable), [tmp_path]).run(alone=True)
+    found = {test.partition("::test_")[2]: case.outcome for test, case in result.cases.items()}
+    assert found.pop("pass") is found.pop("left") is found.pop("last") is found.pop("crash[2]") is Outcome.PASSED
+    assert found.pop("fail") is Outcome.FAILED
+    assert found.pop("teardown") is Outcome.ERROR
+    assert found.pop("skip") is Outcome.SKIPPED
+    assert set(found.values()) <= {Outcome.ERROR, Outcome.PASSED}
+    assert [raised.name for raised in result.cases["test_alone.py::test_fail"].raised] == ["gone"]
+    assert (result.interrupted, result.notes) == (None, ())
+
+
+def test_a_test_that_waits_for_ever_alone_is_ended(tmp_path: Path) -> None:
+    """A forked process that hangs is ended by the run's limit at the latest, and nothing of it stays."""
+    write_files(tmp_path, {"test_hangs.py": b"import time\ndef test_it(): time.sleep(600)\ndef test_b(): pass\n"})
+    result = Suite(tmp_path, Path(sys.executable), [tmp_path]).run(timeout_s=4.0, alone=True)
+    assert result.interrupted is not None
+    assert "test_it" in result.interrupted
