@@ -23,10 +23,6 @@ _WRITTEN = re.compile(
 )
 # In a file with one of these, a name in quotes may be made by a patch.
 _MADE_BY_PATCH = re.compile(rb"\b(?:create[ \t]*=[ \t]*True|raising[ \t]*=[ \t]*False)\b")
-_DOTTED = re.compile(
-    rb"(?<![\w.\x80-\xff\])}'\"])[A-Za-z_\x80-\xff][\w\x80-\xff]*(?:\.[A-Za-z_\x80-\xff][\w\x80-\xff]*)*\Z"
-)
-_LONGEST = 200  # bytes of such a name that are looked at
 _QUOTED = re.compile(rb"['\"](?:[\w.]*\.)?" + _NAME + rb"['\"]")
 
 
