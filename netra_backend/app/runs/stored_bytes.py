@@ -37,7 +37,8 @@ class StoredBytes:
             total = await self._measure(context)
         if total >= self._limit:
             raise TooMuchStoredError(
-                f"you have {total:,} bytes stored, at most {self._limit:,} are kept; delete threads or usage records first"
+                f"you have {total:,} bytes stored, at most {self._limit:,} are kept; "
+                "delete threads or usage records first"
             )
 
     async def _measure(self, context: UserExecutionContext) -> int:
