@@ -13,7 +13,7 @@ from netra_backend.app.db.errors import StorageUnavailableError
 from netra_backend.app.services.agent_events import LogEntry
 from netra_backend.app.services.fault_points import reach_async
 from netra_backend.app.services.ports import Execute
-from netra_backend.app.services.refusals import RefusedError
+from netra_backend.app.services.refusals import NotFoundError, RefusedError
 from netra_backend.app.services.run_state import RunStatus
 from netra_backend.app.services.user_execution_context import UserExecutionContext, spawn_unbound
 
@@ -153,7 +153,8 @@ class LocalDispatcher:
 
     def _expire(self, run: WaitingRun) -> None:
         def written(future: asyncio.Future[Written]) -> None:
-            if future.exception() is None:
+            error = future.exception()
+            if error is None or isinstance(error, NotFoundError):  # it is ended, or was erased by somebody else
                 self.stop(run.user_id, run.run_id)
             elif (run.user_id, run.run_id) in self._deadlines:  # the clock or the disk was not ready
                 self._watch(run, after=RETRY_SECONDS[-1])

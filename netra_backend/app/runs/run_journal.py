@@ -102,7 +102,9 @@ class RunJournal:
         self._failure = self._failure or StaleRunError("the attempt is over")
 
     def delta(self, text: str) -> None:
-        """Show streamed text; see `Journal.delta`."""
+        """Show streamed text; see `Journal.delta`. Nothing is shown of a run that is over for this attempt."""
+        if self._failure is not None or self._outcome is not None:
+            return
         self._publish_delta(self._run.user_id, self._run.thread_id, self._run.run_id, text)
 
     def _take(self, event: AgentEvent) -> None:

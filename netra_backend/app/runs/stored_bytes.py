@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from netra_backend.app.db.engine import Database
@@ -14,6 +15,9 @@ from netra_backend.app.services.user_execution_context import UserExecutionConte
 
 MAX_REMEMBERED: Final = 10_000
 
+FULL_SECONDS: Final = 5.0
+"""How long a user counts as full: to measure reads all that is stored, which nobody may ask for at will."""
+
 
 class StoredBytes:
     """Measures a user once, then counts along; what is on its way to the disk meanwhile may be missed or counted twice.
@@ -23,18 +27,24 @@ class StoredBytes:
     Args:
         database: what is measured.
         limit: bytes that one user may have stored.
+        clock: monotonic, in seconds.
     """
 
-    def __init__(self, database: Database, limit: int) -> None:
+    def __init__(self, database: Database, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
         self._limit = limit
+        self._clock = clock
         self._totals: OrderedDict[str, int] = OrderedDict()
+        self._full_until: dict[str, float] = {}
 
     async def check(self, context: UserExecutionContext) -> None:
         """See that the context's user may store more; raises TooMuchStoredError."""
-        total = self._totals.get(context.user_id)
-        if total is None or total >= self._limit:  # retention may have made room since it was measured
-            total = await self._measure(context)
+        user_id = context.user_id
+        total = self._totals.get(user_id)
+        is_full = total is not None and total >= self._limit
+        if total is None or (is_full and self._clock() >= self._full_until.get(user_id, 0.0)):
+            self._full_until[user_id] = self._clock() + FULL_SECONDS
+            total = await self._measure(context)  # retention may have made room since then
         if total >= self._limit:
             raise TooMuchStoredError(
                 f"you have {total:,} bytes stored, at most {self._limit:,} are kept; "
@@ -44,7 +54,7 @@ class StoredBytes:
     async def _measure(self, context: UserExecutionContext) -> int:
         total = self._totals[context.user_id] = await StoredBytesRepository(context, self._database).total()
         if len(self._totals) > MAX_REMEMBERED:
-            self._totals.popitem(last=False)
+            self.forget(next(iter(self._totals)))
         return total
 
     def add(self, entries: Sequence[LogEntry]) -> None:
@@ -56,3 +66,4 @@ class StoredBytes:
     def forget(self, user_id: str) -> None:
         """Measure the user anew the next time: much has come or gone."""
         self._totals.pop(user_id, None)
+        self._full_until.pop(user_id, None)

@@ -355,6 +355,22 @@ async def test_a_run_that_waits_ends_at_its_deadline(database: Database, agent: 
     assert await _statuses(database) == {"long": "completed", "soon": "timed_out", "later": "completed"}
 
 
+async def test_a_run_that_somebody_else_erased_is_let_go_at_its_deadline(database: Database, agent: HeldAgent) -> None:
+    """A waiting run whose thread was erased outside of this process gives its place in the queue back in the end."""
+    office = Office(database, agent, max_running=1)
+    await office.offer("alice", "t", "long")
+    await agent.began("long")
+    soon = await office.store(message("bob", "t", "soon", deadline=datetime.now(UTC) + timedelta(seconds=0.05)))
+    await ThreadRepository(message("bob", "t").context, database).delete("t", lambda _run_ids: None)
+    office.ledger.refused.clear()
+    office.dispatcher.offer(soon)
+    await asyncio.wait_for(office.ledger.refused.wait(), PATIENCE)
+    agent.release("long")
+    await office.ended("long")
+    await office.idle()
+    assert (office.admission.waiting_count, agent.run_ids) == (0, ["long"])
+
+
 async def test_a_deadline_waits_for_the_disk(database: Database, agent: HeldAgent) -> None:
     """While the database cannot be written a waiting run whose time is over waits on, and ends once it can."""
     office = Office(database, agent, max_running=1)

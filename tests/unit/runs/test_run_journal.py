@@ -464,6 +464,13 @@ async def test_a_foreign_event_stops_the_journal(desk: Desk) -> None:
     assert await desk.stored() == []
 
 
+async def test_a_run_that_has_ended_streams_nothing_more(desk: Desk) -> None:
+    """After a run's last event, what an agent still streams is shown to nobody."""
+    await desk.journal.finish(completion(desk.run), RunStatus.COMPLETED)
+    desk.journal.delta("late")
+    assert desk.deltas == []
+
+
 async def test_deltas_are_shown_and_not_stored(desk: Desk) -> None:
     """Streamed text goes to whoever watches the run's thread of the run's user, at once, and into no log."""
     desk.journal.delta("Hel")
