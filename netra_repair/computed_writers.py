@@ -19,7 +19,7 @@ from netra_repair.outline_reader import parsed
 from netra_repair.owners import Access, Owner
 from netra_repair.project import Project
 from netra_repair.receivers import Receivers
-from netra_repair.source import Source, Span, UnreadableSource
+from netra_repair.source import Source, Span, UnreadableSource, bytes_of
 from netra_repair.spellings import Around, last_name, walked
 
 # Files in which something may be set under a name that is no plain text there: `setattr(C, "name", …)` is none.
@@ -132,7 +132,7 @@ class ComputedWriters:
         calling = _calling(found.helpers)
         words: dict[str, frozenset[bytes]] = {}
         for path in self._project.sources:
-            data = _read(self._project, path)
+            data = bytes_of(self._project.root / path)
             if path in found.writers or (found.helpers and calling.search(data)):
                 words[path] = frozenset(_WORD.findall(data))
         return words
@@ -143,7 +143,7 @@ class ComputedWriters:
         helpers: dict[str, set[str]] = defaultdict(set)
         calls: list[tuple[str, str]] = []  # a function, and one to which it hands on what it is given
         for path in self._project.sources:
-            if _MAYBE.search(_read(self._project, path)) is None:
+            if _MAYBE.search(bytes_of(self._project.root / path)) is None:
                 continue
             source, nodes = _nodes(self._project, path)
             for node, around in nodes:
@@ -193,13 +193,6 @@ def _calling(names: Iterable[str]) -> re.Pattern[bytes]:
     """Where one of some functions may be called, or decorates."""
     words = b"|".join(re.escape(name.encode()) for name in sorted(names))
     return re.compile(rb"@[ \t]*(?:\w+\.)*(?:" + words + rb")\b|\b(?:" + words + rb")[ \t]*\(")
-
-
-def _read(project: Project, path: str) -> bytes:
-    try:
-        return (project.root / path).read_bytes()
-    except OSError:
-        return b""
 
 
 def _nodes(project: Project, path: str) -> tuple[Source, Iterator[tuple[ast.AST, Around]]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from netra_repair.folders import BUILT, INSTALLED, MARKS_OF_ENVIRONMENTS, OF_TOOLS
-from netra_repair.source import Source, UnreadableSource
+from netra_repair.source import Source, UnreadableSource, bytes_of
 
 _TEXT_FILES = (".md", ".rst", ".txt", ".toml", ".yaml", ".yml", ".json", ".cfg", ".ini")
 _LARGEST = 8 * 2**20  # bytes; a larger text file is data
@@ -87,7 +87,7 @@ class _Words:
         self._names = frozenset(names)
 
     def count_source(self, root: Path, path: str) -> None:
-        data = _read(root / path)
+        data = bytes_of(root / path)
         # Other encodings write ASCII names in the same bytes, and names in other scripts are rare: then look closely.
         if not any(name in data for name in self._raw) and (data.isascii() or all(map(bytes.isascii, self._raw))):
             return
@@ -99,19 +99,12 @@ class _Words:
             self._add(kind, part)
 
     def count_text(self, file: Path) -> None:
-        data = _read(file)
+        data = bytes_of(file)
         if any(name in data for name in self._raw):
             self._add("texts", data.decode("utf-8", "replace"))
 
     def _add(self, kind: str, text: str) -> None:
         self.found.update((kind, name) for name in _WORD.findall(text) if name in self._names)
-
-
-def _read(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError:
-        return b""
 
 
 def _parts(text: str) -> Iterator[tuple[str, str]]:

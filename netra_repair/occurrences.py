@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from netra_repair.line_nodes import lines_of
 from netra_repair.project import Project
-from netra_repair.source import Span
+from netra_repair.source import Span, bytes_of
 
 _IDENTIFIER = rb"[A-Za-z_\x80-\xff][\w\x80-\xff]*"
 _NAME = rb"(" + _IDENTIFIER + rb")"
@@ -102,10 +102,7 @@ class Occurrences:
         self._stale.clear()
 
     def _data(self, path: str) -> bytes:
-        try:
-            return (self._project.root / path).read_bytes()
-        except OSError:
-            return b""
+        return bytes_of(self._project.root / path)
 
 
 def _dotted_before(data: bytes, dot: int) -> Span | None:

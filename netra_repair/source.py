@@ -50,6 +50,14 @@ class Span:
     end: int
 
 
+def bytes_of(file: Path) -> bytes:
+    """The bytes of a file that is searched; none when it cannot be read."""
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
+
+
 class UnusableSource(Exception):
     """Raised when a file cannot be worked with; one of the two below.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from netra_repair.line_nodes import lines_of, nodes_on, span_of
 from netra_repair.outline_reader import parsed
-from netra_repair.source import Position, Source, Span, UnreadableSource
+from netra_repair.source import Position, Source, Span, UnreadableSource, bytes_of
 
 # Tells whether the receiver at a place is the owner or related to it: True, False, or None when nobody knows.
 Prove = Callable[[Source, Span], bool | None]
@@ -85,7 +85,7 @@ def usages(
     words = [name.encode() for name in names]
     passing = [[re.compile(rb"\b%b\s*=" % word.encode()) for word in each] for each in keywords]
     for path in sorted(paths):
-        data = _read(root / path)
+        data = bytes_of(root / path)
         if not any(word in data for word in words):
             continue
         tells = path not in apart_from and any(all(word.search(data) for word in each) for each in passing)
@@ -118,13 +118,6 @@ def _is_named(data: bytes, start: int, *, alone: bool) -> bool:
     if before.rstrip(b" \t").endswith(b"."):
         return True
     return alone and not before[-1:].isalnum() and before[-1:] != b"_" and not before.endswith((b"def ", b"class "))
-
-
-def _read(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError:
-        return b""
 
 
 def _spread(files: Mapping[str, int], share: int) -> list[str]:
