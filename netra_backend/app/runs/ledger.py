@@ -215,7 +215,12 @@ class Ledger:
         Args:
             command: what is to be done.
             on_commit: called after the commit, before its entries are published.
+
+        Raises:
+            StorageUnavailableError: nothing is taken any more; or a run is to be begun, and another server may live.
         """
+        if isinstance(command, ClaimRun):
+            self._database.tenure.check()
 
         def committed(written: Written) -> None:
             _reach("after", written.entries)

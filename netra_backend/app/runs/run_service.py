@@ -163,8 +163,12 @@ class RunService:
         again and again: the database alone knows what is still to be done.
 
         Args:
-            database: where the runs are; this process must be the only one that does them.
+            database: where the runs are.
+
+        Raises:
+            StorageUnavailableError: they cannot be read now, or another server may live that does them.
         """
+        database.tenure.check()
         for row in await database.read(find_unfinished_runs):
             self._dispatcher.offer(WaitingRun(*tuple(row)))
 
