@@ -19,6 +19,8 @@ from .hub import Hub, Subscription, ThreadKey
 from .outbox import Outbox, Room
 
 HEARTBEAT_SECONDS: Final = 15.0
+_PLACES: Final = {"gap": "to_seq", "error": "last_seq"}
+"""Where whoever comes back shall go on, by the type of the frame that he has heard, where it is not its `seq`."""
 
 _logger = logging.getLogger(__name__)
 
@@ -126,6 +128,6 @@ class Chunks(AsyncIterator[str]):
 
 def _event(text: str) -> str:
     frame = orjson.loads(text)
-    seq = frame["to_seq"] if frame["type"] == "gap" else frame.get("seq")  # whoever comes back has heard of the gap
-    number = "" if seq is None else f"id: {seq}\n"
+    place = _PLACES.get(frame["type"], "seq")
+    number = f"id: {frame[place]}\n" if place in frame else ""
     return f"{number}event: {frame['type']}\ndata: {text}\n\n"

@@ -153,8 +153,8 @@ class LogReader(Protocol):
     async def read(self, after_seq: int, limit: int) -> Sequence[LogEntry]:
         """Up to `limit` entries after a seq, in order. A number that is not the next one follows what was erased."""
 
-    async def erased_to_seq(self) -> int:
-        """Up to which seq the log was erased; 0 when it was not."""
+    async def bounds(self) -> tuple[int, int]:
+        """Up to which seq the log was erased, 0 when it was not, and the last seq that was given in it."""
 
 
 class Desk(Protocol):

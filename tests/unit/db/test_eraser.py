@@ -148,7 +148,7 @@ async def test_nothing_of_an_erased_user_is_readable_from_the_first_moment(datab
         await ledger.write(CancelRun("alice", "waiting-alice", "too late"))
     other = make_context("alice", thread_id="u")
     await _gone(EventLog(other, database).read(0, 10))  # by a socket that is open at another node
-    await _gone(EventLog(other, database).erased_to_seq())
+    await _gone(EventLog(other, database).bounds())
     ended = next(row for row in (await _of(database, "alice"))["runs"] if row._mapping["thread_id"] == "u")
     await _gone(RunRepository(other, database).get(ended._mapping["run_id"]))
     assert "example.org" not in repr((await _of(database, "alice"))["users"])
@@ -182,7 +182,7 @@ async def test_nothing_of_an_erased_thread_is_readable_from_the_first_moment(dat
     await _gone(threads.messages("t", limit=5, cursor=None))
     await _gone(threads.delete("t", lambda _: None))
     await _gone(EventLog(context, database).read(0, 10))
-    await _gone(EventLog(context, database).erased_to_seq())
+    await _gone(EventLog(context, database).bounds())
     await _gone(RunRepository(context, database).get("waiting-alice"))
     await _gone(ledger.write(ClaimRun("alice", "waiting-alice")))
     await _gone(ledger.write(message("alice", "t")))

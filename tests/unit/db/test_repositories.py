@@ -152,9 +152,10 @@ async def _expire(database: Database, whose: str) -> object:
     return await _erasure(database, whose).expire(datetime.now(UTC) + timedelta(days=1))
 
 
-async def _log_erased_to_seq(database: Database, whose: str) -> object:
+async def _log_bounds(database: Database, whose: str) -> object:
     log = EventLog(make_context("mallory", thread_id=f"thread-of-{whose}"), database)
-    return f"erased up to {await log.erased_to_seq()}"
+    erased_to, last = await log.bounds()
+    return f"erased up to {erased_to} of {last}"
 
 
 async def _log_read(database: Database, whose: str) -> object:
@@ -221,7 +222,7 @@ METHODS: Final[dict[Callable[..., object], Asked]] = {
     ErasureRepository.erase_of_user: _erase_of_user,
     ErasureRepository.expire: _expire,
     EventLog.read: _log_read,
-    EventLog.erased_to_seq: _log_erased_to_seq,
+    EventLog.bounds: _log_bounds,
     RunRepository.get: _run_get,
     StoredBytesRepository.total: _stored_bytes,
     ThreadRepository.page: _thread_page,

@@ -553,6 +553,19 @@ async def test_resume_replays_then_goes_on_live(place: Place) -> None:
         assert visit.socket.seqs(THREAD) == list(range(8, 486))
 
 
+async def test_a_reader_who_has_more_than_there_is_hears_all_that_is_new(place: Place) -> None:
+    """A resume beyond the log's end is answered by where it ends, and what comes then is below what the reader had."""
+    key = ("ann", THREAD)
+    place.desk.commit(key, 3)
+    async with place.ready("ann") as visit:
+        visit.socket.say("resume", thread_id=THREAD, after_seq=40)
+        told = await visit.socket.until("error")
+        assert (told["code"], told["thread_id"], told["last_seq"]) == ("seq_ahead", THREAD, 3)
+        place.desk.commit(key, 2)
+        await visit.socket.until("agent_thinking", seq=5)
+        assert visit.socket.seqs(THREAD) == [4, 5]
+
+
 async def test_a_long_replay_waits_for_its_reader(place: Place) -> None:
     """A replay many times as large as the outbox overflows nothing, however slowly it is read."""
     place.desk.commit(("ann", THREAD), 300)

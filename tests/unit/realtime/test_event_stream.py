@@ -107,6 +107,16 @@ async def test_a_gap_is_told_once(place: Place) -> None:
         assert seqs(await take(chunks, 1)) == [3]
 
 
+async def test_who_has_more_than_there_is_is_set_back(place: Place) -> None:
+    """A `Last-Event-ID` beyond the log's end is answered by an event whose id is the true end; what is new follows."""
+    async with place.reading(after_seq=40) as chunks:
+        (error,) = [parsed(chunk) for chunk in await take(chunks, 1)]
+        assert (error["id"], error["event"]) == ("3", "error")
+        assert json.loads(error["data"])["code"] == "seq_ahead"
+        place.desk.commit(KEY, 2)
+        assert seqs(await take(chunks, 2)) == [4, 5]
+
+
 async def test_the_log_comes_first_then_what_is_new(place: Place) -> None:
     """Everything after the reader's place comes once, in order, whether it was there before or comes now."""
     before = asyncio.all_tasks()
