@@ -35,7 +35,7 @@ from netra_backend.app.db.eraser import Eraser
 from netra_backend.app.db.errors import StorageUnavailableError
 from netra_backend.app.db.migrate import upgrade
 from netra_backend.app.db.repositories.usage_records import UsageRecordRepository
-from netra_backend.app.db.system_operations import delete_unfinished_uploads
+from netra_backend.app.db.system_operations import erase_unfinished_uploads
 from netra_backend.app.realtime.connections import Connections
 from netra_backend.app.realtime.hub import Hub
 from netra_backend.app.realtime.messages import FRAMES
@@ -160,7 +160,7 @@ def _agents(settings: Settings, database: Database) -> AgentRegistry:
 async def _started(settings: Settings, database: Database, registry: AgentRegistry) -> AsyncIterator[Services]:
     metrics = Metrics()
     database.writer.observe = metrics.observe_commit
-    await database.writer.run(partial(delete_unfinished_uploads, begun_before=datetime.now(UTC)))
+    await database.writer.run(partial(erase_unfinished_uploads, now=datetime.now(UTC)))
 
     hub = Hub()
     connections = Connections(limit=settings.max_connections, limit_per_user=settings.max_connections_per_user)

@@ -21,6 +21,7 @@ from netra_backend.app.db.repositories.accounts import AccountRepository
 from netra_backend.app.db.repositories.erasure import TABLES, ErasureRepository
 from netra_backend.app.db.repositories.event_log import EventLog
 from netra_backend.app.db.repositories.runs import RunRepository
+from netra_backend.app.db.repositories.stored_bytes import USAGE_RECORD_BYTES, StoredBytesRepository
 from netra_backend.app.db.repositories.threads import ThreadRepository
 from netra_backend.app.db.repositories.usage_records import UsageRecordRepository
 from netra_backend.app.db.system_operations import Rotation, find_user_by_email, insert_session, rotate_refresh_token
@@ -213,6 +214,80 @@ async def test_what_a_crash_cut_off_is_finished_by_the_next_sweep(database: Data
     before = await all_rows(database)
     await eraser.sweep()
     assert await all_rows(database) == before
+
+
+async def test_erased_usage_records_are_not_there_from_the_first_moment(database: Database) -> None:
+    """Before a single row is gone they are in no list, no analysis, no export, and count neither for the bytes nor for
+    the records that a user may have; after some batches a new eraser takes away the rest, and nothing else."""
+    await _seed(database, "alice", "bob")
+    context = make_context("alice")
+    records = UsageRecordRepository(context, database)
+    logged = await StoredBytesRepository(context, database).total() - 7 * USAGE_RECORD_BYTES
+    assert await records.erase() == 7
+    assert await records.erase() == 0
+    assert len((await _of(database, "alice"))["usage_records"]) == 7
+    assert await records.all() == []
+    assert await records.page(limit=10, cursor=None) == ([], None)
+    assert await StoredBytesRepository(context, database).total() == logged
+    exported = [row["kind"] async for row in AccountRepository(context, database).export()]
+    assert not {"usage_upload", "usage_record"} & set(exported)
+    await records.add([(line, usage_record()) for line in range(1, 4)], most=3)
+    assert not await ErasureRepository(context, database, batch=2).erase_of_uploads()
+    bob = await _of(database, "bob")
+    await Eraser(database, batch=3).sweep()
+    assert [len((await _of(database, "alice"))[name]) for name in ("usage_uploads", "usage_records")] == [1, 3]
+    assert len(await records.all()) == 3
+    assert await _of(database, "bob") == bob
+    await records.erase()
+    await Eraser(database, batch=3).finish_usage_records(context)
+    assert not (await _of(database, "alice"))["usage_uploads"]
+
+
+async def _keep_the_log_of_alice(database: Database) -> None:
+    """Let the database refuse for good to give her log entries up."""
+
+    def work(connection: Connection) -> None:
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql(
+                "CREATE TRIGGER refuse BEFORE DELETE ON events WHEN OLD.user_id = 'alice'"
+                " BEGIN SELECT RAISE(ABORT, 'no'); END"
+            )
+            return
+        connection.exec_driver_sql(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$"
+        )
+        connection.exec_driver_sql(
+            "CREATE TRIGGER refuse BEFORE DELETE ON events FOR EACH ROW WHEN (OLD.user_id = 'alice')"
+            " EXECUTE FUNCTION refuse()"
+        )
+
+    await administer(database, work)
+
+
+async def test_what_cannot_be_erased_keeps_nothing_else_from_it(
+    database: Database, aged: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One thread that the database does not give up is logged; others' threads, users and old logs go all the same."""
+    await _seed(database, "alice", "bob", "carol")
+    old = await _run(database, "bob", "old")
+    older = await _run(database, "alice", "old")
+    for run_id in (old, older):
+        await aged(run_id)
+    await _keep_the_log_of_alice(database)
+    for user_id in ("alice", "bob"):
+        await ThreadRepository(make_context(user_id), database).delete("t", lambda _: None)
+    await UsageRecordRepository(make_context("alice"), database).erase()
+    await AccountRepository(make_context("carol"), database).erase(_nothing)
+    await Eraser(database, retention=timedelta(days=1)).sweep()
+    assert not any((await _of(database, "carol")).values())
+    assert {row._mapping["thread_id"] for row in (await _of(database, "bob"))["events"]} == {"u"}
+    assert {row._mapping["thread_id"] for row in (await _of(database, "alice"))["events"]} == {"t", "u", "old"}
+    assert (await _of(database, "alice"))["usage_records"] == []
+    told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert [text for text in told if "could not be erased" in text] == [
+        "thread t of user alice could not be erased; the next sweep tries again",
+        "thread old of user alice could not be erased; the next sweep tries again",
+    ]
 
 
 async def test_an_erasure_that_the_database_refuses_is_left_to_the_next_sweep(database: Database) -> None:
