@@ -68,7 +68,7 @@ class Emitter(Protocol):
         """Run a sub-agent under a child context, between its own started and completed events.
 
         Args:
-            name: the sub-agent's name.
+            name: the sub-agent's name, 1 to 64 printable characters.
             agent: built for this run.
             message: what it is asked.
 
@@ -77,6 +77,7 @@ class Emitter(Protocol):
             run again then.
 
         Raises:
+            ValueError: the name is of another form.
             Exception: what its `run` raised, after an `agent_failed` of the sub-agent.
             EarlierFailureError: it raised before the crash; only the type's name is stored.
         """
@@ -125,6 +126,8 @@ class Journal(Protocol):
 
         Raises:
             StaleRunError: the run has ended or was taken over; whoever writes must stop.
+            EventRefusedError: an event before it cannot be stored, now or ever; none of those that waited is. The run
+                can only be ended as failed now.
         """
 
     async def flush(self) -> None:

@@ -96,6 +96,21 @@ class StaleRunError(RefusedError):
     code = "stale_run"
 
 
+class EventRefusedError(Exception):
+    """Raised when an event of a run cannot be stored, now or ever: the run fails.
+
+    Attributes:
+        reason: the name of the database's error; its words may hold anything.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the database refuses an event of the run, and would refuse it again ({self.reason})"
+
+
 class ShuttingDownError(RefusedError):
     """Raised when a message comes while the server drains: nothing was stored; the next server takes it."""
 

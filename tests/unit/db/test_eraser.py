@@ -30,7 +30,7 @@ from netra_backend.app.realtime.hub import Subscription
 from netra_backend.app.runs.ledger import AppendEvents, CancelRun, ClaimRun, Ledger, Written
 from netra_backend.app.services.refusals import NotFoundError, RefusedError
 from netra_backend.app.services.run_state import RunStatus
-from tests.support.database import SIGNED_UP, add_users, administer, all_rows, storage_refused
+from tests.support.database import SIGNED_UP, add_users, administer, all_rows, refuse_rows, storage_refused
 from tests.support.made_contexts import make_context
 from tests.support.stored_runs import completion, happening, message
 from tests.support.usage_records import usage_record
@@ -243,27 +243,6 @@ async def test_erased_usage_records_are_not_there_from_the_first_moment(database
     assert not (await _of(database, "alice"))["usage_uploads"]
 
 
-async def _keep_the_log_of_alice(database: Database) -> None:
-    """Let the database refuse for good to give her log entries up."""
-
-    def work(connection: Connection) -> None:
-        if connection.dialect.name == "sqlite":
-            connection.exec_driver_sql(
-                "CREATE TRIGGER refuse BEFORE DELETE ON events WHEN OLD.user_id = 'alice'"
-                " BEGIN SELECT RAISE(ABORT, 'no'); END"
-            )
-            return
-        connection.exec_driver_sql(
-            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$"
-        )
-        connection.exec_driver_sql(
-            "CREATE TRIGGER refuse BEFORE DELETE ON events FOR EACH ROW WHEN (OLD.user_id = 'alice')"
-            " EXECUTE FUNCTION refuse()"
-        )
-
-    await administer(database, work)
-
-
 async def test_what_cannot_be_erased_keeps_nothing_else_from_it(
     database: Database, aged: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -273,7 +252,7 @@ async def test_what_cannot_be_erased_keeps_nothing_else_from_it(
     older = await _run(database, "alice", "old")
     for run_id in (old, older):
         await aged(run_id)
-    await _keep_the_log_of_alice(database)
+    await refuse_rows(database, "DELETE", "events", "OLD.user_id = 'alice'")
     for user_id in ("alice", "bob"):
         await ThreadRepository(make_context(user_id), database).delete("t", lambda _: None)
     await UsageRecordRepository(make_context("alice"), database).erase()
