@@ -107,6 +107,7 @@ class SubmitMessage:
         deadline: when the run is given up, aware UTC.
         reached_limit: how many unfinished runs the user may have, when there are as many: then only a message that
             was stored before is answered; None while there are fewer.
+        retry_after: seconds after which there are fewer for certain.
     """
 
     context: UserExecutionContext
@@ -117,6 +118,7 @@ class SubmitMessage:
     agent: str
     deadline: datetime
     reached_limit: int | None = None
+    retry_after: float = 0.0
 
     @property
     def scope(self) -> str:
@@ -401,7 +403,9 @@ class _Fold:
             return Written(stored, (), repeated=True)
         if command.reached_limit is not None:
             raise TooManyRunsError(
-                f"you have {command.reached_limit} unfinished runs; wait for one to end, or cancel one"
+                f"you have {command.reached_limit} unfinished runs; cancel one, or wait for one to end: "
+                f"the first must within {command.retry_after:.0f} s",
+                retry_after=command.retry_after,
             )
         interrupted = self._make_way(thread_key, command.if_busy)
         if thread_key not in self._last_seq:

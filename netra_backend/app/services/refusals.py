@@ -62,7 +62,7 @@ class LimitExceededError(RefusedError):
     """Raised when a user asks for more than the settings grant.
 
     Attributes:
-        retry_after: seconds after which it may work; None when it depends on the user's own runs or data.
+        retry_after: seconds after which it works at the latest; None when that depends on what the user does.
     """
 
     code = "limit_exceeded"

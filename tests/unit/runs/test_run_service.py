@@ -237,8 +237,11 @@ async def test_a_user_has_so_many_unfinished_runs(database: Database, agent: Hel
     service = Service(database, agent, max_unfinished=3, max_running_per_user=1)
     for number in range(3):
         await service.submit("alice", f"t{number}", f"r{number}")
-    with pytest.raises(TooManyRunsError, match="3 unfinished runs"):
+    with pytest.raises(TooManyRunsError, match="3 unfinished runs") as refused:
         await service.submit("alice", "t3", "r3")
+    first = min(run.deadline for run in service.admission.runs_of("alice")) - datetime.now(UTC)
+    assert refused.value.retry_after is not None
+    assert first.total_seconds() <= refused.value.retry_after <= TIMEOUT.total_seconds()
     await service.submit("bob", "t", "of-bob")
     assert "r3" not in await service.stored()
     agent.release("r0")
