@@ -170,6 +170,7 @@ runs = Table(
         comment="attempts that a server has ended since it was told to stop",
     ),
     UniqueConstraint("user_id", "message_scope", "client_message_id"),
+    Index(None, "user_id", "thread_id"),  # for the end of a thread, which its runs refer to
     ForeignKeyConstraint(["user_id", "thread_id"], ["threads.user_id", "threads.thread_id"], ondelete="CASCADE"),
 )
 _ERASED: Final = threads.c.erased_at.is_not(None)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, Index, PrimaryKeyConstraint, UniqueConstraint, update
 
 from netra_backend.app.db.engine import Database
 from netra_backend.app.db.eraser import Eraser
@@ -91,6 +91,26 @@ def test_every_table_belongs_to_users() -> None:
     assert {table.name for table in TABLES} | {"users"} == set(metadata.tables)
     for table in metadata.tables.values():
         assert next(iter(table.primary_key)).name == "user_id", table.name
+
+
+def test_every_reference_can_be_followed_back() -> None:
+    """Columns that refer to another table begin an index of all rows: without one, to erase a row of that table reads
+    all rows of the user here, which took 80 ms for 100,000 runs while everybody's commits waited."""
+    for table in metadata.tables.values():
+        indexed = [
+            *(
+                key.columns.keys()
+                for key in table.constraints
+                if isinstance(key, PrimaryKeyConstraint | UniqueConstraint)
+            ),
+            *(index.columns.keys() for index in table.indexes if not _is_partial(index)),
+        ]
+        for key in table.foreign_key_constraints:
+            assert any(names[: len(key.columns)] == key.column_keys for names in indexed), f"{table.name}: {key.name}"
+
+
+def _is_partial(index: Index) -> bool:
+    return index.dialect_options["postgresql"]["where"] is not None
 
 
 @pytest.mark.parametrize("batch", [1, 3, 500])

@@ -1,4 +1,7 @@
-"""Uploads that are erased at once and go in batches, and how often a stopping server has handed a run back."""
+"""Uploads that are erased at once and go in batches; how often a stopping server has handed a run back; an index.
+
+Without the index the end of each thread read all runs of its user, since they refer to threads.
+"""
 
 from __future__ import annotations
 
@@ -38,3 +41,4 @@ def upgrade() -> None:
             comment="attempts that a server has ended since it was told to stop",
         ),
     )
+    op.create_index(op.f("ix_runs_user_id_thread_id"), "runs", ["user_id", "thread_id"], unique=False)
