@@ -49,7 +49,8 @@ drift: $(READY) ## the repair tool against injected drift in real packages, and 
 	@$(BIN)/python -m benchmarks.repair.peers
 	@$(BIN)/python -m benchmarks.repair.speed
 
-soak: $(READY) ## the long golden paths, with dropped connections and a killed server too
+soak: $(READY) ## the long tests and golden paths, with dropped connections and a killed server too
+	@$(BIN)/python -m pytest -m soak
 	@$(BIN)/netra golden-path --users 1000
 	@$(BIN)/netra golden-path --users 200 --journeys 5
 	@$(BIN)/python -m tests.support.postgres $(BIN)/netra golden-path --users 200 --journeys 5 --database-url {url}

@@ -10,31 +10,20 @@ the times.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
-import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from statistics import median
-from typing import Any
 from uuid import uuid4
 
 import aiohttp
 import orjson
-import uvloop
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks.golden_path import LOAD_CORE, Netra, User
-from benchmarks.open_loop import ANSWER_LIMIT_S, WORKERS, OpenLoop, Window, open_loop
+from benchmarks.golden_path import Netra, User
+from benchmarks.open_loop import ANSWER_LIMIT_S, WORKERS, Comparison, Figures, OpenLoop, Window, main
 
 QUEUED = 1_000
 HOG_SOCKETS = 2
-ALLOWED = 2.0
-CAPACITY_SECONDS = 3.0
 LIMITS = {
     "NETRA_MAX_UNFINISHED_RUNS_PER_USER": str(QUEUED + 100),
     "NETRA_MAX_OUTBOX_FRAMES": "20000",
@@ -105,74 +94,31 @@ async def hogging(load: OpenLoop, candidate: Netra) -> AsyncIterator[Hog]:
         await user.socket.close()
 
 
-async def compare(pairs: int, seconds: float) -> dict[str, Any]:
-    """Measure with and without the hog in turns; every second pair begins with the hog."""
-    rows = []
-    async with open_loop(LIMITS, extra_users=1) as load:
-        await load.measure_capacity(CAPACITY_SECONDS)  # to warm it up
-        candidate = load.running.candidate
-        if not isinstance(candidate, Netra):
-            raise TypeError(f"expected Netra, got {candidate}")
-        for pair in range(pairs):
-            await load.measure_capacity(CAPACITY_SECONDS)
-            row: dict[str, Any] = {"capacity_journeys_per_second": load.capacity}
-            for with_hog in (False, True) if pair % 2 == 0 else (True, False):
-                window = Window()
-                for worker in load.workers:
-                    worker.begin(window)
-                if with_hog:
-                    async with hogging(load, candidate) as hog:
-                        before = hog.done
-                        await load.drive(window, seconds, pair)
-                        row["hog_runs"] = hog.done - before
-                else:
-                    await load.drive(window, seconds, pair)
-                row["hog" if with_hog else "quiet"] = window.first_event.as_dict()
-            row["ratio_p50"] = row["hog"]["p50"] / row["quiet"]["p50"]
-            row["ratio_p99"] = row["hog"]["p99"] / row["quiet"]["p99"]
-            rows.append(row)
-    return {
-        "pairs": rows,
-        "median_ratio_p50": median(row["ratio_p50"] for row in rows),
-        "median_ratio_p99": median(row["ratio_p99"] for row in rows),
-    }
+async def _window(load: OpenLoop, candidate: Netra, seconds: float, seed: int, with_hog: bool) -> Figures:
+    window = Window()
+    for worker in load.workers:
+        worker.begin(window)
+    if not with_hog:
+        await load.drive(window, seconds, seed)
+        return window.first_event.as_dict()
+    async with hogging(load, candidate) as hog:
+        before = hog.done
+        await load.drive(window, seconds, seed)
+        return {**window.first_event.as_dict(), "runs": hog.done - before}
 
 
-def show(result: dict[str, Any]) -> None:
-    """Print the pairs as a table."""
-    table = Table(title="First event of others, ms; others send half the capacity")
-    for heading in ("capacity /s", "quiet p50 / p99", "hog p50 / p99", "ratio p50 / p99", "hog's runs"):
-        table.add_column(heading, justify="right")
-    for row in result["pairs"]:
-        table.add_row(
-            f"{row['capacity_journeys_per_second']:,.0f}",
-            f"{row['quiet']['p50']:.1f} / {row['quiet']['p99']:.1f}",
-            f"{row['hog']['p50']:.1f} / {row['hog']['p99']:.1f}",
-            f"{row['ratio_p50']:.2f} / {row['ratio_p99']:.2f}",
-            str(row["hog_runs"]),
-        )
-    console = Console(width=140)
-    console.print(table)
-    console.print(f"median ratio: p50 {result['median_ratio_p50']:.2f}, p99 {result['median_ratio_p99']:.2f}")
-
-
-def main() -> int:
-    """Run the benchmark; 1 when the median of the p99 ratios is above two."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.fairness", description=__doc__.splitlines()[0] if __doc__ else None
-    )
-    parser.add_argument("--pairs", type=int, default=5, help="of a quiet window and one with the hog (default 5)")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of a window (default 10)")
-    parser.add_argument("--json", type=Path, help="where to write the result as well")
-    options = parser.parse_args()
-    os.sched_setaffinity(0, {LOAD_CORE})
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        result = runner.run(compare(options.pairs, options.seconds))
-    show(result)
-    if options.json:
-        options.json.write_text(json.dumps({"version": 1, **result}, indent=2))
-    return int(result["median_ratio_p99"] > ALLOWED)
+COMPARISON = Comparison(
+    program="benchmarks.fairness",
+    about="What others feel of a user who has a thousand runs waiting.",
+    burden="hog",
+    window=_window,
+    allowed=2.0,
+    seconds=10.0,
+    limits=LIMITS,
+    extra_users=1,
+    columns={"hog's runs": lambda row: str(row["hog"]["runs"])},
+)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(COMPARISON))

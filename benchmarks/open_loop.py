@@ -1,27 +1,37 @@
 """A load that does not wait for its answers: messages are sent at a fixed mean rate, whatever the server does.
 
-A time counts from when the message was due, so that a server that keeps the load waiting is not spared.
+A time counts from when the message was due, so that a server that keeps the load waiting is not spared. `main` compares
+windows of such load with a burden on the server and without, in turns.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import json
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
+from statistics import median
+from typing import Any
 from uuid import uuid4
 
 import orjson
+import uvloop
+from rich.console import Console
+from rich.table import Table
 
-from benchmarks.golden_path import Netra, Running, User, measure, run
+from benchmarks.golden_path import LOAD_CORE, Netra, Running, User, measure, run
 from netra_golden_path.report import Latency
 
 WORKERS = 50
 THREADS_PER_WORKER = 4
 ANSWER_LIMIT_S = 60.0
+CAPACITY_SECONDS = 3.0
 
 
 @dataclass
@@ -163,3 +173,93 @@ class _Limited(Netra):
     def __init__(self, limits: dict[str, str], padding: str) -> None:
         super().__init__(padding=padding)
         self._limits = {**Netra._limits, **limits}  # type: ignore[misc]  # of this one only
+
+
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a burden on the server costs others.
+
+    Attributes:
+        program: the benchmark's module.
+        about: what it measures, in a line.
+        burden: what the server bears in every second window, in a word.
+        window: measures one window; given the load, the candidate, the seconds, a seed, and whether with the burden.
+        allowed: the largest median of the ratios of the p99 of first events, with the burden and without.
+        seconds: of a window, unless told otherwise.
+        limits: settings of the server besides those of the golden path's benchmark.
+        extra_users: accounts beside the workers'.
+        padding: what each message carries besides its id.
+        columns: what the table shows besides the times: heading, and the text of a pair.
+    """
+
+    program: str
+    about: str
+    burden: str
+    window: Callable[[OpenLoop, Netra, float, int, bool], Awaitable[Figures]]
+    allowed: float
+    seconds: float
+    columns: Mapping[str, Callable[[Figures], str]]
+    limits: Mapping[str, str] = field(default_factory=dict)
+    extra_users: int = 0
+    padding: str = ""
+
+
+async def compare(comparison: Comparison, pairs: int, seconds: float) -> Figures:
+    """Measure with the burden and without in turns; every second pair begins with it."""
+    rows = []
+    async with open_loop(dict(comparison.limits), comparison.extra_users, comparison.padding) as load:
+        await load.measure_capacity(CAPACITY_SECONDS)  # to warm it up
+        candidate = load.running.candidate
+        if not isinstance(candidate, Netra):
+            raise TypeError(f"expected Netra, got {candidate}")
+        for pair in range(pairs):
+            await load.measure_capacity(CAPACITY_SECONDS)
+            row: Figures = {"capacity_journeys_per_second": load.capacity}
+            for is_burdened in (False, True) if pair % 2 == 0 else (True, False):
+                taken = await comparison.window(load, candidate, seconds, pair, is_burdened)
+                row[comparison.burden if is_burdened else "quiet"] = taken
+            for name in ("p50", "p99"):
+                row[f"ratio_{name}"] = row[comparison.burden][name] / row["quiet"][name]
+            rows.append(row)
+    ratios = {f"median_ratio_{name}": median(row[f"ratio_{name}"] for row in rows) for name in ("p50", "p99")}
+    return {"pairs": rows, **ratios}
+
+
+def show(comparison: Comparison, result: Figures) -> None:
+    """Print the pairs as a table."""
+    table = Table(title="First event of others, ms; others send half the capacity")
+    times = ("capacity /s", "quiet p50 / p99", f"{comparison.burden} p50 / p99", "ratio p50 / p99")
+    for heading in (*times, *comparison.columns):
+        table.add_column(heading, justify="right")
+    for row in result["pairs"]:
+        quiet, burdened = row["quiet"], row[comparison.burden]
+        table.add_row(
+            f"{row['capacity_journeys_per_second']:,.0f}",
+            f"{quiet['p50']:.1f} / {quiet['p99']:.1f}",
+            f"{burdened['p50']:.1f} / {burdened['p99']:.1f}",
+            f"{row['ratio_p50']:.2f} / {row['ratio_p99']:.2f}",
+            *(text(row) for text in comparison.columns.values()),
+        )
+    console = Console(width=140)
+    console.print(table)
+    console.print(f"median ratio: p50 {result['median_ratio_p50']:.2f}, p99 {result['median_ratio_p99']:.2f}")
+
+
+def main(comparison: Comparison) -> int:
+    """Run a benchmark; 1 when the median of the p99 ratios is above what is allowed."""
+    parser = argparse.ArgumentParser(prog=f"python -m {comparison.program}", description=comparison.about)
+    parser.add_argument("--pairs", type=int, default=5, help="of a quiet window and one with the burden (default 5)")
+    seconds = comparison.seconds
+    parser.add_argument("--seconds", type=float, default=seconds, help=f"of a window (default {seconds:g})")
+    parser.add_argument("--json", type=Path, help="where to write the result as well")
+    options = parser.parse_args()
+    os.sched_setaffinity(0, {LOAD_CORE})
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        result = runner.run(compare(comparison, options.pairs, options.seconds))
+    show(comparison, result)
+    if options.json:
+        options.json.write_text(json.dumps({"version": 1, **result}, indent=2))
+    return int(result["median_ratio_p99"] > comparison.allowed)

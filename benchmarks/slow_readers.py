@@ -10,10 +10,8 @@ them too, the ratios tell, not the times.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import base64
-import json
 import os
 import re
 import socket
@@ -21,24 +19,16 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
-from statistics import median
-from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
-import uvloop
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks.golden_path import LOAD_CORE, Netra
-from benchmarks.open_loop import THREADS_PER_WORKER, OpenLoop, Window, open_loop
+from benchmarks.golden_path import Netra
+from benchmarks.open_loop import THREADS_PER_WORKER, Comparison, Figures, OpenLoop, Window, main
 
 STALLED = 50
 TEXT = "x" * 4096
 """What a message carries besides its id; it comes back three times."""
-ALLOWED = 1.5
-CAPACITY_SECONDS = 3.0
 RECEIVE_BUFFER_BYTES = 4096
 CHANGE_LIMIT_S = 30.0
 _CONNECTIONS = re.compile(r"^netra_connections (\S+)", re.MULTILINE)
@@ -99,7 +89,7 @@ async def stalling(load: OpenLoop, tokens: list[str]) -> AsyncIterator[None]:
         await _until(load, lambda count: count <= quiet)
 
 
-async def _window(load: OpenLoop, candidate: Netra, seconds: float, seed: int, *, with_stalled: bool) -> dict[str, Any]:
+async def _window(load: OpenLoop, candidate: Netra, seconds: float, seed: int, with_stalled: bool) -> Figures:
     window = Window()
     for worker in load.workers:
         worker.begin(Window())
@@ -119,74 +109,20 @@ async def _window(load: OpenLoop, candidate: Netra, seconds: float, seed: int, *
     return {**window.first_event.as_dict(), "rss_mib": window.rss_bytes / 2**20, "closed": closed}
 
 
-async def compare(pairs: int, seconds: float) -> dict[str, Any]:
-    """Measure with and without the stalled readers in turns; every second pair begins with them."""
-    rows = []
-    async with open_loop({}, padding=TEXT) as load:
-        await load.measure_capacity(CAPACITY_SECONDS)  # to warm it up
-        candidate = load.running.candidate
-        if not isinstance(candidate, Netra):
-            raise TypeError(f"expected Netra, got {candidate}")
-        for pair in range(pairs):
-            await load.measure_capacity(CAPACITY_SECONDS)
-            row: dict[str, Any] = {"capacity_journeys_per_second": load.capacity}
-            for with_stalled in (False, True) if pair % 2 == 0 else (True, False):
-                taken = await _window(load, candidate, seconds, pair, with_stalled=with_stalled)
-                row["stalled" if with_stalled else "quiet"] = taken
-            row["ratio_p50"] = row["stalled"]["p50"] / row["quiet"]["p50"]
-            row["ratio_p99"] = row["stalled"]["p99"] / row["quiet"]["p99"]
-            rows.append(row)
-    return {
-        "pairs": rows,
-        "median_ratio_p50": median(row["ratio_p50"] for row in rows),
-        "median_ratio_p99": median(row["ratio_p99"] for row in rows),
-    }
-
-
-def show(result: dict[str, Any]) -> None:
-    """Print the pairs as a table."""
-    table = Table(title="First event of others, ms; others send half the capacity")
-    for heading in (
-        "capacity /s",
-        "quiet p50 / p99",
-        "stalled p50 / p99",
-        "ratio p50 / p99",
-        "RSS MiB quiet / stalled",
-        "closed",
-    ):
-        table.add_column(heading, justify="right")
-    for row in result["pairs"]:
-        quiet, stalled = row["quiet"], row["stalled"]
-        table.add_row(
-            f"{row['capacity_journeys_per_second']:,.0f}",
-            f"{quiet['p50']:.1f} / {quiet['p99']:.1f}",
-            f"{stalled['p50']:.1f} / {stalled['p99']:.1f}",
-            f"{row['ratio_p50']:.2f} / {row['ratio_p99']:.2f}",
-            f"{quiet['rss_mib']:.0f} / {stalled['rss_mib']:.0f}",
-            str(stalled["closed"]),
-        )
-    console = Console(width=140)
-    console.print(table)
-    console.print(f"median ratio: p50 {result['median_ratio_p50']:.2f}, p99 {result['median_ratio_p99']:.2f}")
-
-
-def main() -> int:
-    """Run the benchmark; 1 when the median of the p99 ratios is above one and a half."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.slow_readers", description=__doc__.splitlines()[0] if __doc__ else None
-    )
-    parser.add_argument("--pairs", type=int, default=5, help="of a quiet window and one with stalled readers (5)")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of a window (default 60)")
-    parser.add_argument("--json", type=Path, help="where to write the result as well")
-    options = parser.parse_args()
-    os.sched_setaffinity(0, {LOAD_CORE})
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        result = runner.run(compare(options.pairs, options.seconds))
-    show(result)
-    if options.json:
-        options.json.write_text(json.dumps({"version": 1, **result}, indent=2))
-    return int(result["median_ratio_p99"] > ALLOWED)
+COMPARISON = Comparison(
+    program="benchmarks.slow_readers",
+    about="What others feel of fifty connections that never read, and what they cost the server in memory.",
+    burden="stalled",
+    window=_window,
+    allowed=1.5,
+    seconds=60.0,
+    padding=TEXT,
+    columns={
+        "RSS MiB quiet / stalled": lambda row: f"{row['quiet']['rss_mib']:.0f} / {row['stalled']['rss_mib']:.0f}",
+        "closed": lambda row: str(row["stalled"]["closed"]),
+    },
+)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(COMPARISON))

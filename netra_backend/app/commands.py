@@ -201,7 +201,7 @@ def _erase(settings: Settings, user: str, yes: bool) -> Exit:
     except DatabaseInUseError as error:
         return _refuse(
             "db",
-            f"a server is using {error.path}: stop it first, or erase the account there (DELETE /auth/me); "
+            f"a server is using {error.name}: stop it first, or erase the account there (DELETE /auth/me); "
             "nothing was erased",
         )
     try:
@@ -300,9 +300,12 @@ def _serve(settings: Settings, listener: socket.socket) -> Exit:
         settings.host,
         drain=lambda: app.state.drain(),
         close_connections=lambda: app.state.close_connections(),
+        failure=lambda: app.state.failure(),
         stop_limit=graces.total_seconds() + STOP_LIMIT_SECONDS,
     )
     server.run(sockets=[listener, *(listener.dup() for _ in range(ACCEPTS_PER_TURN - 1))])
+    if server.started and (failure := app.state.failure()) is not None:
+        return _refuse("serve", str(failure))
     return Exit.OK if server.started else Exit.FAILED
 
 
@@ -327,6 +330,7 @@ class _Server(uvicorn.Server):
         host: where it serves, for people.
         drain: lets runs end; returns when they have, or are handed back.
         close_connections: tells sockets and streams that the server is going away.
+        failure: why the server must end by itself, once it must.
         stop_limit: seconds after which the process ends itself, whatever still holds it.
     """
 
@@ -337,11 +341,13 @@ class _Server(uvicorn.Server):
         *,
         drain: Callable[[], Awaitable[None]],
         close_connections: Callable[[], None],
+        failure: Callable[[], Exception | None],
         stop_limit: float,
     ) -> None:
         super().__init__(config)
         self._drain = drain
         self._close_connections = close_connections
+        self._failure = failure
         self._stop_limit = stop_limit
         self._host = f"[{host}]" if ":" in host else host
 
@@ -354,6 +360,10 @@ class _Server(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to end: as uvicorn's, and when the server may not go on."""
+        return await super().on_tick(counter) or self._failure() is not None
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let nobody in, let runs end, then end what never ends by itself, event streams above all."""

@@ -28,6 +28,10 @@ class Settings(BaseSettings):
         default=None, repr=False, description="sqlite:///… or postgresql://…; SQLite in the data folder when not given"
     )
 
+    predecessor_wait: Span = Field(
+        default=timedelta(seconds=15), description="for another server on the PostgreSQL database to end, at start"
+    )
+
     secret_key: SecretStr | None = Field(default=None, description="signs the tokens; made and kept when not given")
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final, TypedDict
@@ -35,7 +35,7 @@ from netra_backend.app.db.eraser import Eraser
 from netra_backend.app.db.errors import StorageUnavailableError
 from netra_backend.app.db.migrate import upgrade
 from netra_backend.app.db.repositories.usage_records import UsageRecordRepository
-from netra_backend.app.db.system_operations import delete_unfinished_uploads
+from netra_backend.app.db.system_operations import erase_unfinished_uploads
 from netra_backend.app.realtime.connections import Connections
 from netra_backend.app.realtime.hub import Hub
 from netra_backend.app.realtime.messages import FRAMES
@@ -56,8 +56,6 @@ from netra_backend.app.telemetry import Metrics
 
 WEB: Final = Path(__file__).with_name("web")
 COST_TEAM: Final = "supervisor"
-LONGEST_UPLOAD: Final = timedelta(hours=1)
-"""What an unfinished upload of another node may take, on a database that nodes share."""
 
 _logger = logging.getLogger(__name__)
 
@@ -90,13 +88,15 @@ def create_app(settings: Settings) -> FastAPI:
         closes the database at the end.
 
     Raises:
-        DatabaseOpenError: a newer Netra has written the database, another server uses it, or it does not answer.
+        DatabaseOpenError: a newer Netra has written the database, it does not answer, or another server uses it and
+            has not ended within `predecessor_wait`.
         AgentRegistryError: a user's own agent cannot be loaded, or the default agent is unknown.
         OwnershipError: a route has no owner rule.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     database = Database(settings.database, reader_threads=settings.reader_threads)
     try:
+        database.tenure.begin(settings.predecessor_wait.total_seconds())
         upgrade(database.storage)
         return _build(settings, database, _agents(settings, database))
     except BaseException:
@@ -111,6 +111,7 @@ def _build(settings: Settings, database: Database, registry: AgentRegistry) -> F
         async with _started(settings, database, registry) as services:
             app.state.close_connections = services.connections.close_all
             app.state.drain = partial(services.runs.drain, settings.shutdown_grace.total_seconds())
+            app.state.failure = lambda: database.tenure.failure
             yield {"services": services}
 
     app = FastAPI(
@@ -159,8 +160,7 @@ def _agents(settings: Settings, database: Database) -> AgentRegistry:
 async def _started(settings: Settings, database: Database, registry: AgentRegistry) -> AsyncIterator[Services]:
     metrics = Metrics()
     database.writer.observe = metrics.observe_commit
-    longest_upload = LONGEST_UPLOAD if database.storage.is_shared else timedelta()
-    await database.writer.run(partial(delete_unfinished_uploads, begun_before=datetime.now(UTC) - longest_upload))
+    await database.writer.run(partial(erase_unfinished_uploads, now=datetime.now(UTC)))
 
     hub = Hub()
     connections = Connections(limit=settings.max_connections, limit_per_user=settings.max_connections_per_user)
@@ -217,6 +217,12 @@ async def _started(settings: Settings, database: Database, registry: AgentRegist
     metrics.watch("netra_runs_running", "Runs that have started and not ended", lambda: admission.running_count)
     metrics.watch("netra_runs_waiting", "Runs that wait for their turn", lambda: admission.waiting_count)
 
+    def lost() -> None:
+        """Another server serves the database, and has taken up what runs here: stop all of it at once."""
+        stopping.append(asyncio.ensure_future(run_service.drain(0)))
+
+    stopping: list[asyncio.Future[None]] = []
+    await database.tenure.watch(lost)
     await run_service.recover(database)
     sweeping = asyncio.create_task(_sweep(run_service, database, settings.sweep_interval.total_seconds()))
     eraser = Eraser(database, retention=settings.retention)

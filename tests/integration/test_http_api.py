@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
@@ -139,6 +140,40 @@ async def test_the_log_as_server_sent_events(ann: Person) -> None:
             await asked
     assert ids == list(range(2, 2 + len(ids)))
     assert types == ["agent_started", "agent_thinking", "agent_completed", "user_message", *types[:3]]
+
+
+async def test_a_thread_that_was_made_anew_is_told(ann: Person) -> None:
+    """Who has seen more of a thread than there is, since it was erased and made again under its id, is told where its
+    log ends, on the socket and in the event stream, and misses nothing of what comes then."""
+    async with ann.connected() as socket:
+        frames = await socket.ask("the first life", agent="gate")
+        thread_id, seen = frames[0]["thread_id"], frames[-1]["seq"]
+    assert (await ann.http.delete(f"/api/threads/{thread_id}")).status_code == 204
+    assert (await ann.http.post("/api/threads", json={"thread_id": thread_id})).status_code == 201
+    stale = {"Last-Event-ID": str(seen)}
+    async with (
+        ann.connected() as socket,
+        ann.connected() as other,
+        ann.http.stream("GET", f"/api/threads/{thread_id}/events", headers=stale) as stream,
+    ):
+        await socket.send("resume", thread_id=thread_id, after_seq=seen)
+        told = await socket.expect("error")
+        lines = stream.aiter_lines()
+        assert [await anext(lines) for _ in range(2)] == ["id: 0", "event: error"]
+        assert json.loads((await anext(lines)).removeprefix("data: ")) == told
+        assert (told["code"], told["thread_id"], told["last_seq"]) == ("seq_ahead", thread_id, 0)
+        answered = await other.ask("the second life", agent="gate", thread_id=thread_id)
+        assert await socket.until_final() == answered[1:]
+        ids = [line async for line in _until_final(lines) if line.startswith("id: ")]
+        assert ids == [f"id: {frame['seq']}" for frame in answered[1:]]
+
+
+async def _until_final(lines: AsyncIterator[str]) -> AsyncIterator[str]:
+    """The lines of an event stream up to the data of a final event."""
+    async for line in lines:
+        yield line
+        if '"final":true' in line:
+            return
 
 
 async def test_an_export_holds_everything_and_no_secret(ann: Person, bob: Person) -> None:

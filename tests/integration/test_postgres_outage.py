@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from contextlib import AsyncExitStack
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
-from tests.support.person import a_person
+from tests.support.person import Person, a_person
 from tests.support.postgres import postgres
 from tests.support.server import serving
 
@@ -47,3 +49,68 @@ async def test_a_server_outlives_its_database(tmp_path: Path) -> None:
             assert (await ann.http.get("/health/ready")).status_code == 200
             shown = await ann.http.get(f"/api/threads/{held['thread_id']}/messages")
             assert shown.json()["messages"][0]["content"] == "hold out"
+
+
+OUTAGE_S = 10
+USERS = 8
+
+
+async def _talk(person: Person, enough: asyncio.Event) -> tuple[str, list[str], int]:
+    """Say one thing after the other in a thread, each until it is answered, and a refused one again.
+
+    Returns:
+        The thread, what was said and acknowledged, and how often it was refused.
+    """
+    thread_id, said, refusals = str(uuid4()), list[str](), 0
+    async with person.connected() as socket:
+        while not enough.is_set() or not said:
+            text = f"{len(said)} of {person.email}"
+            await socket.send("user_message", text=text, agent="gate", thread_id=thread_id, client_message_id=text)
+            told = await socket.receive()
+            if told["type"] == "error":
+                assert told["code"] == "storage_unavailable"
+                refusals += 1
+                await asyncio.sleep(0.1)  # a client that waits before it tries again
+                continue
+            said.append(text)
+            final = (await socket.until_final(told["run_id"]))[-1]
+            assert final["data"]["result"]["echo"] == text
+    return thread_id, said, refusals
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(180)
+async def test_ten_seconds_without_the_database_lose_nothing(tmp_path: Path) -> None:
+    """Users talk without a pause while PostgreSQL is killed, gone for ten seconds, and back: the server stays up, what
+    was refused is taken later, and each thread holds each message and its answer once, in order, without a hole."""
+    async with AsyncExitStack() as stack:
+        database = stack.enter_context(postgres({}))
+        url = database.url(database.create())
+        settings = {"messages_per_minute": "100000", "database_url": url}
+        server = await stack.enter_async_context(serving(tmp_path, **settings))
+        people = [await stack.enter_async_context(a_person(server)) for _ in range(USERS)]
+        enough = asyncio.Event()
+        talks = [asyncio.create_task(_talk(person, enough)) for person in people]
+        await asyncio.sleep(1)
+        await asyncio.to_thread(database.stop, signal.SIGQUIT)
+        for _ in range(OUTAGE_S):
+            await asyncio.sleep(1)
+            assert (await people[0].http.get("/health/live")).status_code == 200
+            assert (await people[0].http.get("/health/ready")).status_code == 503
+        await asyncio.to_thread(database.start)
+        async with asyncio.timeout(30):
+            while (await people[0].http.get("/health/ready")).status_code != 200:
+                pass
+        await asyncio.sleep(1)
+        enough.set()
+        outcomes = await asyncio.gather(*talks)
+        assert sum(refusals for _, _, refusals in outcomes) > 0
+        for person, (thread_id, said, _) in zip(people, outcomes, strict=True):
+            thread = (await person.http.get(f"/api/threads/{thread_id}")).json()
+            async with person.connected() as socket:
+                await socket.send("resume", thread_id=thread_id, after_seq=0)
+                log = [await socket.receive() for _ in range(thread["last_seq"])]
+            assert [entry["seq"] for entry in log] == list(range(1, len(log) + 1))
+            assert [entry["data"]["text"] for entry in log if entry["type"] == "user_message"] == said
+            answers = [entry["data"]["result"]["echo"] for entry in log if entry.get("final")]
+            assert answers == said

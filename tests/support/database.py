@@ -349,6 +349,30 @@ async def storage_refused(database: Database) -> AsyncIterator[None]:
         await asyncio.to_thread(other.close)
 
 
+async def refuse_rows(database: Database, change: str, table: str, condition: str) -> None:
+    """Let the database refuse some changes for good, as a constraint does.
+
+    Args:
+        database: until its test ends.
+        change: INSERT or DELETE.
+        table: of the rows.
+        condition: in SQL, which of them; speaks of NEW or OLD.
+    """
+
+    def work(connection: Connection) -> None:
+        when = f"CREATE TRIGGER refuse BEFORE {change} ON {table} FOR EACH ROW WHEN ({condition})"
+        if connection.dialect.name == "sqlite":
+            connection.execute(text(f"{when} BEGIN SELECT RAISE(ABORT, 'no'); END"))
+            return
+        connection.exec_driver_sql(
+            "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '23514'; END $$"
+        )
+        connection.execute(text(f"{when} EXECUTE FUNCTION refuse()"))
+
+    await administer(database, work)
+
+
 @asynccontextmanager
 async def _server_refuses(database: Database, state: str, reason: str) -> AsyncIterator[None]:
     """Let the PostgreSQL server refuse every write in the block, with the code that it has for the reason."""

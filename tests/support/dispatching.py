@@ -162,6 +162,13 @@ class Office:
             for run_id in run_ids:
                 await self.published.until_final(run_id)
 
+    async def crash(self) -> None:
+        """Let go of everything, as a process does that dies."""
+        tasks = [task for task in asyncio.all_tasks() if task.get_name().startswith("run ")]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
     async def idle(self) -> None:
         """Wait until no task of a run is left."""
         async with asyncio.timeout(PATIENCE):

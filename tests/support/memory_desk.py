@@ -69,11 +69,12 @@ class MemoryLog:
             raise NotFoundError
         return [entry for entry in self.desk.logs[self.key] if entry.seq > after_seq][:limit]
 
-    async def erased_to_seq(self) -> int:
+    async def bounds(self) -> tuple[int, int]:
         """See `LogReader`."""
         if self.key not in self.desk.logs:
             raise NotFoundError
-        return self.desk.expired.get(self.key, 0)
+        erased_to, log = self.desk.expired.get(self.key, 0), self.desk.logs[self.key]
+        return erased_to, log[-1].seq if log else erased_to
 
 
 @dataclass

@@ -29,6 +29,7 @@ class Way:
         port: where it listens.
         cut: what happens to the next COMMIT.
         is_open: whether new connections are let through.
+        strands: whether the server does not hear that its clients are gone.
         was_cut: set once a COMMIT was lost.
     """
 
@@ -39,6 +40,7 @@ class Way:
         self.port: int = self._listener.getsockname()[1]
         self.cut = Cut.NOWHERE
         self.is_open = True
+        self.strands = False
         self.was_cut = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -64,7 +66,8 @@ class Way:
                         return
                     swallow.set()
                 server.sendall(data)
-        _close(client, server)
+        if not self.strands:
+            _close(client, server)
 
     def _to_client(self, client: socket.socket, server: socket.socket, swallow: threading.Event) -> None:
         with suppress(OSError):
@@ -79,6 +82,11 @@ class Way:
         self.cut = Cut.NOWHERE
         _close(*ends)
         self.was_cut.set()
+
+    def strand(self) -> None:
+        """Break off all connections, and let the server believe that they go on."""
+        self.strands = True
+        _close(*self._sockets[::2])
 
     def close(self) -> None:
         """Close everything."""

@@ -11,17 +11,17 @@ from uuid import uuid4
 
 import orjson
 
-from netra_backend.app.services.agent_events import AgentEvent, EventType
+from netra_backend.app.services.agent_events import MAX_AGENT_NAME, AgentEvent, EventType
 from netra_backend.app.services.fault_points import reach_async
 from netra_backend.app.services.json_values import JsonValue
 from netra_backend.app.services.ports import Agent, Journal
-from netra_backend.app.services.refusals import StaleRunError
+from netra_backend.app.services.refusals import EventRefusedError, StaleRunError
 from netra_backend.app.services.run_state import FailureCode
 from netra_backend.app.services.user_execution_context import UserExecutionContext
 
 from .replay import Replay, ReplayDivergedError
 
-_ENDS_THE_ATTEMPT = (StaleRunError, ReplayDivergedError)
+_ENDS_THE_ATTEMPT = (StaleRunError, EventRefusedError, ReplayDivergedError)
 """What an agent did not raise itself, and what is no outcome of the tool or sub-agent it came through."""
 
 
@@ -139,6 +139,11 @@ class JournalEmitter:
 
     async def delegate(self, name: str, agent: Agent, message: str) -> JsonValue:
         """Run a sub-agent; see `Emitter.delegate`."""
+        if not 0 < len(name) <= MAX_AGENT_NAME or not name.isprintable():
+            raise ValueError(
+                f"delegate: expected a sub-agent's name of 1 to {MAX_AGENT_NAME} printable characters, "
+                f"got {name[:MAX_AGENT_NAME]!r} ({len(name)} characters)"
+            )
         context = self._context.create_child_context(name)
         stored = self._replay.next_agent(self._context.request_id, name)
         if stored is not None and stored.outcome is not None:

@@ -10,7 +10,7 @@ from netra_backend.app.services.agent_events import EventType
 from netra_backend.app.services.fault_points import reach_async
 from netra_backend.app.services.json_values import JsonValue
 from netra_backend.app.services.ports import Journal
-from netra_backend.app.services.refusals import StaleRunError
+from netra_backend.app.services.refusals import EventRefusedError, StaleRunError
 from netra_backend.app.services.run_state import FailureCode, RunStatus
 from netra_backend.app.services.user_execution_context import UserExecutionContext
 
@@ -58,6 +58,8 @@ class Supervisor:
                 await reach_async("after_completion")
             except StaleRunError as error:
                 _logger.info("the run has ended elsewhere: %s", error)
+            except EventRefusedError as error:
+                await self._fail(emit, journal, FailureCode.AGENT_ERROR, str(error))
             except _DeadlineExceeded:
                 text = "the run took longer than it may"
                 await self._fail(emit, journal, FailureCode.DEADLINE_EXCEEDED, text, RunStatus.TIMED_OUT)

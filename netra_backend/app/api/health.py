@@ -28,6 +28,7 @@ async def ready(services: ServicesDep) -> dict[str, str]:
     """The database answers too, and messages are taken; 503 when it does not, or the server is going away."""
     if services.runs.is_draining:
         raise ShuttingDownError
+    services.database.tenure.check()
     await services.database.read(lambda connection: connection.execute(select(1)).scalar_one())
     return {"status": "ready"}
 

@@ -69,4 +69,5 @@ async def delete_usage_records(context: ContextDep, services: ServicesDep) -> di
     """Erase all of the user's records."""
     deleted = await UsageRecordRepository(context, services.database).erase()
     services.stored_bytes.forget(context.user_id)
+    await services.eraser.finish_usage_records(context)
     return {"deleted": deleted}

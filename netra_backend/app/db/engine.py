@@ -16,6 +16,7 @@ from .postgresql import PostgresStorage
 from .roles import Role, act_as
 from .sqlite import SqliteStorage
 from .storage import Fault, Storage, reason_of
+from .tenure import Tenure
 from .writer import GroupCommitWriter
 
 T = TypeVar("T")
@@ -34,6 +35,10 @@ class Database:
         reader_threads: how many reads run at once.
         is_read_only: whether nothing is to be written: a server may then be using the file.
 
+    Attributes:
+        writer: writes.
+        tenure: says whether this process is the only one that serves the database.
+
     Raises:
         ValueError: the URL is of another form; the message does not hold its password.
         DatabaseOpenError: another server has the file open, or PostgreSQL's driver is not installed.
@@ -44,6 +49,7 @@ class Database:
         self.storage = open_storage(url, reader_threads=reader_threads, is_read_only=is_read_only)
         self._readers = ThreadPoolExecutor(reader_threads, thread_name_prefix="netra-reader")
         self.writer = GroupCommitWriter(self.storage)
+        self.tenure = Tenure(self.storage)
 
     async def read_for(self, user_id: str, work: Callable[[Connection], T]) -> T:
         """Run `work` in a reader thread, in one read transaction of a user: what repositories do.
@@ -99,6 +105,7 @@ class Database:
         """Let go of every connection, when nothing was ever submitted; waits for reads under way."""
         self._closed = True
         self._readers.shutdown(wait=True)
+        self.tenure.end()
         self.storage.release()
 
 

@@ -15,7 +15,12 @@ from netra_backend.app.services.user_execution_context import UserExecutionConte
 from .engine import Database
 from .errors import StorageUnavailableError
 from .repositories.erasure import BATCH, ErasureRepository
-from .system_operations import find_erased_threads, find_erased_users, find_old_threads
+from .system_operations import (
+    find_erased_threads,
+    find_erased_users,
+    find_old_threads,
+    find_users_with_erased_uploads,
+)
 
 SWEEP: Final = timedelta(hours=1)
 SOONEST_SWEEP: Final = timedelta(seconds=1)
@@ -83,26 +88,47 @@ class Eraser:
         """Take away all rows of the context's user, who was erased; otherwise as `finish_thread`."""
         await self._in_background(self._repository(context).erase_of_user)
 
+    async def finish_usage_records(self, context: UserExecutionContext) -> None:
+        """Take away the usage records of the context's user that were erased; otherwise as `finish_thread`."""
+        await self._in_background(self._repository(context).erase_of_uploads)
+
     async def sweep(self) -> None:
-        """Take away everything that was erased, and what retention does not keep; raises StorageUnavailableError."""
+        """Take away everything that was erased, and what retention does not keep; raises StorageUnavailableError.
+
+        What cannot be erased otherwise is logged and left.
+        """
         for user_id in await self._database.read(find_erased_users):
             _logger.info("erasing the rest of user %s", user_id)
-            await self._all(self._repository(_context(user_id)).erase_of_user)
+            await self._try(f"user {user_id}", self._repository(_context(user_id)).erase_of_user)
         for user_id, thread_id in await self._database.read(find_erased_threads):
             _logger.info("erasing the rest of thread %s", thread_id)
-            await self._all(self._repository(_context(user_id, thread_id)).erase_of_thread)
+            repository = self._repository(_context(user_id, thread_id))
+            await self._try(f"thread {thread_id} of user {user_id}", repository.erase_of_thread)
+        for user_id in await self._database.read(find_users_with_erased_uploads):
+            repository = self._repository(_context(user_id))
+            await self._try(f"usage records of user {user_id}", repository.erase_of_uploads)
         if self._retention is not None:
             await self._expire(self._now() - self._retention)
 
     async def _expire(self, before: datetime) -> None:
         after = ("", "")
         while page := await self._database.read(partial(find_old_threads, before=before, after=after, limit=PAGE)):
-            for key in page:
-                await self._all(partial(self._repository(_context(*key)).expire, before))
+            for user_id, thread_id in page:
+                repository = self._repository(_context(user_id, thread_id))
+                await self._try(f"thread {thread_id} of user {user_id}", partial(repository.expire, before))
             after = page[-1]
 
     def _repository(self, context: UserExecutionContext) -> ErasureRepository:
         return ErasureRepository(context, self._database, batch=self._batch)
+
+    async def _try(self, what: str, batch: Callable[[], Awaitable[bool]]) -> None:
+        """Take away all of something; one that cannot be erased must not keep the others from it."""
+        try:
+            await self._all(batch)
+        except StorageUnavailableError:
+            raise
+        except Exception:
+            _logger.exception("%s could not be erased; the next sweep tries again", what)
 
     async def _all(self, batch: Callable[[], Awaitable[bool]]) -> None:
         is_last = False
@@ -137,8 +163,8 @@ class Eraser:
                 await self.sweep()
             except StorageUnavailableError as error:
                 _logger.warning("nothing could be erased now: %s", error)
-            except Exception:  # one row that cannot be erased must not end all erasing
-                _logger.exception("an erasure failed; the next sweep tries again")
+            except Exception:  # what there is to erase could not be found: it must not end all erasing
+                _logger.exception("a sweep failed; the next one tries again")
             await asyncio.sleep(max(pause, SOONEST_SWEEP).total_seconds())
 
 

@@ -44,14 +44,17 @@ class DatabaseOpenError(Exception):
 
 
 class DatabaseInUseError(DatabaseOpenError):
-    """Raised when another server has the same SQLite file open: two would not know of each other's users and runs."""
+    """Raised when another server uses the same database: each would take the other's runs for those of a dead one."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__(path)
-        self.path = path
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
 
     def __str__(self) -> str:
-        return f"another server is using {self.path}; stop that one, or give this one a data folder of its own"
+        return (
+            f"another server is using {self.name}; stop that one, or give this one a database of its own "
+            "(--data-dir, --database-url)"
+        )
 
 
 class DatabaseDamagedError(DatabaseOpenError):

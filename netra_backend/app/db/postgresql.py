@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -12,6 +13,8 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from .errors import DatabaseOpenError
 from .roles import Role
 from .security import secure
+from .serving_lock import SESSION as LOCK_SESSION
+from .serving_lock import ServingLock
 from .storage import Fault, reason_of
 
 OLDEST_VERSION: Final = 16
@@ -76,10 +79,12 @@ class PostgresStorage:
                 url, reading, pool_size=reader_threads, max_overflow=0, isolation_level="REPEATABLE READ"
             )
             self.write_engine = _engine(url, {"role": str(Role.USER), **_BY_KEY}, pool_size=2, max_overflow=0)
+            lock_engine = _engine(url, LOCK_SESSION, poolclass=NullPool, isolation_level="AUTOCOMMIT")
         except ModuleNotFoundError as error:
             raise DatabaseOpenError(
                 f"database_url: PostgreSQL needs {error.name}; install the extra: pip install 'netra[cluster]'"
             ) from None
+        self._serving_lock = ServingLock(lock_engine, self.name)
 
     def judge(self, error: DBAPIError) -> Fault:
         """By the SQLSTATE; an error without one is of the connection."""
@@ -157,10 +162,22 @@ class PostgresStorage:
             "is the server running, and are host, port, database, user and password right?"
         )
 
+    def serve(self, wait_seconds: float) -> None:
+        """Take the lock of whoever serves."""
+        try:
+            self._serving_lock.take(wait_seconds)
+        except DBAPIError as error:
+            raise self._told(error) from error
+
+    def watch(self, seconds: float, stop: threading.Event) -> bool:
+        """Watch over that lock; see `ServingLock.watch`."""
+        return self._serving_lock.watch(seconds, stop)
+
     def release(self) -> None:
-        """Let go of every connection."""
+        """Let go of every connection, the lock's at last."""
         for engine in (self.read_engine, self.write_engine, self._owner_engine):
             engine.dispose()
+        self._serving_lock.release()
 
 
 def _engine(url: URL, session: dict[str, str], **options: Any) -> Engine:

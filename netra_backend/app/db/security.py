@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from .roles import USER_SETTING, Role
 from .tables import events, metadata, runs, sessions, threads, usage_records, usage_uploads, users
 
-_CHANGES_OF_RUN: Final = "status, attempt, error, started_at, finished_at"
+_CHANGES_OF_RUN: Final = "status, attempt, error, started_at, finished_at, handed_back"
 
 GRANTS: Final = {
     Role.USER: {
@@ -23,7 +23,7 @@ GRANTS: Final = {
         threads.name: "SELECT, INSERT, UPDATE (title, updated_at, erased_to_seq, erased_at), DELETE",
         runs.name: "SELECT, UPDATE (message), DELETE",
         events.name: "SELECT, DELETE",
-        usage_uploads.name: "SELECT, INSERT, UPDATE (completed_at), DELETE",
+        usage_uploads.name: "SELECT, INSERT, UPDATE (completed_at, erased_at), DELETE",
         usage_records.name: "SELECT, INSERT, DELETE",
     },
     Role.LEDGER: {
@@ -39,7 +39,7 @@ GRANTS: Final = {
         threads.name: "SELECT (user_id, thread_id, erased_to_seq, erased_at)",
         runs.name: "SELECT",
         events.name: "SELECT (user_id, thread_id, seq, timestamp)",  # when, never what
-        usage_uploads.name: "SELECT (user_id, upload_id, created_at, completed_at), DELETE",
+        usage_uploads.name: "SELECT (user_id, completed_at, erased_at), UPDATE (erased_at)",
     },
 }
 """For each role what it may do with each table; nothing with a table that is not named."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +29,6 @@ class SqliteStorage:
     Args:
         url: `sqlite:///path`.
         reader_threads: how many reads run at once.
-
         is_read_only: whether nothing is to be written: a server may then be using the file.
 
     Raises:
@@ -92,6 +92,13 @@ class SqliteStorage:
 
     def secure(self, connection: Connection) -> None:
         """A file has no roles: its wall is its mode, 0600."""
+
+    def serve(self, wait_seconds: float) -> None:
+        """Nothing to do: whoever may write has the file's lock, and the system knows at once whether he lives."""
+
+    def watch(self, seconds: float, stop: threading.Event) -> bool:
+        """Never asked: the lock cannot be lost."""
+        raise NotImplementedError
 
     def release(self) -> None:
         """Let go of every connection, then of the lock."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import AbstractContextManager
 from enum import Enum, auto
 from typing import Protocol
@@ -28,7 +29,7 @@ class Storage(Protocol):
         name: of the database, for messages; never with a password.
         read_engine: its connections cannot write, and each transaction is one moment.
         write_engine: its connections may write.
-        is_shared: whether other servers may be using the database at the same time.
+        is_shared: whether other processes may be using the database at the same time.
     """
 
     name: str
@@ -55,8 +56,33 @@ class Storage(Protocol):
     def secure(self, connection: Connection) -> None:
         """See to it that each role may do what it needs and no more; inside `migrating`, at the newest schema."""
 
+    def serve(self, wait_seconds: float) -> None:
+        """Become the one process that serves the database, until `release`; see `Tenure`.
+
+        Args:
+            wait_seconds: how long to wait for a server that may be about to end, where that cannot be known at once.
+
+        Raises:
+            DatabaseInUseError: another server is using the database.
+            DatabaseOpenError: it cannot be reached.
+        """
+
+    def watch(self, seconds: float, stop: threading.Event) -> bool:
+        """Look for a while whether this process still is the one that serves; blocks.
+
+        Args:
+            seconds: how long to look; a loss is told at once.
+            stop: ends the look early.
+
+        Returns:
+            Whether it is; False while the database cannot be asked.
+
+        Raises:
+            DatabaseInUseError: another server has become it.
+        """
+
     def release(self) -> None:
-        """Let go of every connection."""
+        """Let go of every connection, and of the right to serve."""
 
 
 def reason_of(error: DBAPIError) -> str:

@@ -121,24 +121,36 @@ def rotate_refresh_token(
 def find_unfinished_runs(connection: Connection) -> list[Row[Any]]:
     """Every stored run that has not ended, oldest first and a thread's in their order: what a sweep looks at.
 
+    None of a thread or a user that is being erased: it cannot be claimed.
+
     Returns:
         user_id, thread_id, run_id, attempt, deadline.
     """
     columns = (runs.c.user_id, runs.c.thread_id, runs.c.run_id, runs.c.attempt, runs.c.deadline)
-    unfinished = select(*columns).where(runs.c.finished_at.is_(None))
+    of_run = (threads.c.user_id == runs.c.user_id) & (threads.c.thread_id == runs.c.thread_id)
+    unfinished = (
+        select(*columns)
+        .join_from(runs, threads, of_run)
+        .join(users, users.c.user_id == runs.c.user_id)
+        .where(runs.c.finished_at.is_(None), threads.c.erased_at.is_(None), users.c.erased_at.is_(None))
+    )
     order = (runs.c.created_at, runs.c.user_id, runs.c.thread_id, runs.c.message_seq)
     return list(connection.execute(unfinished.order_by(*order)))
 
 
-def delete_unfinished_uploads(connection: Connection, *, begun_before: datetime) -> None:
-    """Erase the records of uploads that a crash cut off; nobody has ever seen them.
+def erase_unfinished_uploads(connection: Connection, *, now: datetime) -> None:
+    """Erase the uploads that a crash cut off, of which nobody has ever seen anything; the eraser takes their records.
 
-    Args:
-        connection: that writes.
-        begun_before: a younger upload may be going on at another node.
+    Called when no server has begun to serve: later it would erase those that go on.
     """
-    cut_off = usage_uploads.c.completed_at.is_(None) & (usage_uploads.c.created_at < begun_before)
-    connection.execute(delete(usage_uploads).where(cut_off))
+    cut_off = usage_uploads.c.completed_at.is_(None) & usage_uploads.c.erased_at.is_(None)
+    connection.execute(update(usage_uploads).where(cut_off).values(erased_at=now))
+
+
+def find_users_with_erased_uploads(connection: Connection) -> list[str]:
+    """The users of whom usage records are still to be erased."""
+    erased = select(usage_uploads.c.user_id).where(usage_uploads.c.erased_at.is_not(None)).distinct()
+    return list(connection.execute(erased).scalars())
 
 
 def find_erased_users(connection: Connection) -> list[str]:

@@ -162,7 +162,15 @@ runs = Table(
     Column("deadline", UtcDateTime, nullable=False),
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
+    Column(
+        "handed_back",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="attempts that a server has ended since it was told to stop",
+    ),
     UniqueConstraint("user_id", "message_scope", "client_message_id"),
+    Index(None, "user_id", "thread_id"),  # for the end of a thread, which its runs refer to
     ForeignKeyConstraint(["user_id", "thread_id"], ["threads.user_id", "threads.thread_id"], ondelete="CASCADE"),
 )
 _ERASED: Final = threads.c.erased_at.is_not(None)
@@ -194,7 +202,16 @@ usage_uploads = Table(
     _id("upload_id", primary_key=True),
     Column("created_at", UtcDateTime, nullable=False),
     Column("completed_at", UtcDateTime, comment="its records are seen from then on, all at once"),
+    Column("erased_at", UtcDateTime, comment="from then on its records are not there; they go in batches"),
     sqlite_with_rowid=False,
+)
+_ERASED_UPLOAD: Final = usage_uploads.c.erased_at.is_not(None)
+Index(
+    "ix_usage_uploads_erased",
+    usage_uploads.c.user_id,
+    usage_uploads.c.upload_id,
+    sqlite_where=_ERASED_UPLOAD,
+    postgresql_where=_ERASED_UPLOAD,
 )
 
 usage_records = Table(

@@ -36,6 +36,8 @@ MAX_REPLAYS: Final = 8
 MAX_WATCHED: Final = 1_000
 CLOSE_SECONDS: Final = 5.0
 TOO_SLOW: Final = 1013
+TOO_SLOW_REASON: Final = "the reader is too slow; come back and resume"
+EXPIRED: Final = "the token has expired"
 INTERNAL_ERROR: Final = "internal_error"
 SERVER_FAILED: Final = "the server failed; try again"
 
@@ -105,7 +107,7 @@ class Connection:
             self._closing.set_result(_Closed(code, reason))
 
     def _overflow(self) -> None:
-        self.close(TOO_SLOW, "the reader is too slow; come back and resume")
+        self.close(TOO_SLOW, TOO_SLOW_REASON)
 
     async def run(self) -> None:
         """Serve the socket until it ends."""
@@ -157,6 +159,7 @@ class Connection:
         try:
             self._connections.add(principal.user_id, self)
         except LimitExceededError as refusal:
+            self._refuse(refusal.code, refusal.message, None, refusal.retry_after)
             raise _Closed(4429, refusal.message) from None
         if not await self._desk.holds(principal):  # it may have ended before there was a connection to close
             raise _Closed(4401, SESSION_ENDED)
@@ -202,7 +205,7 @@ class Connection:
         if self._expiry is not None:
             self._expiry.cancel()
         seconds = (principal.expires_at - datetime.now(UTC)).total_seconds()
-        self._expiry = asyncio.get_running_loop().call_later(max(seconds, 0), self.close, 4401, "the token has expired")
+        self._expiry = asyncio.get_running_loop().call_later(max(seconds, 0), self.close, 4401, EXPIRED)
 
     async def _take_frame(self, message: str) -> None:
         try:

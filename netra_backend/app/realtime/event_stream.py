@@ -6,25 +6,36 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 import orjson
 
 from netra_backend.app.services.ports import LogReader
 from netra_backend.app.services.principal import Principal
-from netra_backend.app.services.refusals import RefusedError
+from netra_backend.app.services.refusals import NotFoundError, RefusedError, ShuttingDownError
 
+from .connection import EXPIRED, INTERNAL_ERROR, SERVER_FAILED, TOO_SLOW, TOO_SLOW_REASON
 from .connections import Connections
 from .hub import Hub, Subscription, ThreadKey
+from .messages import frame
 from .outbox import Outbox, Room
 
 HEARTBEAT_SECONDS: Final = 15.0
+ERASED: Final = "the thread was erased"
+_CODES: Final = {4401: "unauthenticated", 1012: ShuttingDownError.code, TOO_SLOW: "too_slow"}
+"""What stands for the close codes of a socket."""
+_PLACES: Final = {"gap": "to_seq", "error": "last_seq"}
+"""Where whoever comes back shall go on, by the type of the frame that he has heard, where it is not its `seq`."""
 
 _logger = logging.getLogger(__name__)
 
 
 class EventStream:
     """Replays a thread's log, then goes on live, until the reader leaves or its token ends.
+
+    Server-sent events have no close frame, so the last event before an end is an `error` that tells why. A reader that
+    has stalled gets it when it reads again; its place and what waited for it are free before that.
 
     Args:
         principal: who reads.
@@ -39,22 +50,30 @@ class EventStream:
         self._log = log
         self._hub = hub
         self._connections = connections
-        self._outbox = Outbox(room, self._end)
+        self._outbox = Outbox(room, partial(self.close, TOO_SLOW, TOO_SLOW_REASON))
+        self._farewell = ""
+        self._replaying: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
         self._user_id = principal.user_id
         self._expires_at = principal.expires_at
 
     def close(self, code: int, reason: str) -> None:
-        """Begin to end the stream; server-sent events have no word for why."""
-        self._end()
+        """Begin to end the stream; returns at once."""
+        self._end(_CODES.get(code, INTERNAL_ERROR), reason)
 
-    def _end(self) -> None:
-        self._ended.set()
+    def _end(self, code: str, message: str) -> None:
+        if not self._ended.is_set():
+            self._farewell = frame("error", code=code, message=message)
+            self._ended.set()
+            self._outbox.drain()
+            if self._replaying is not None:
+                self._replaying.cancel()
+            self.release()
 
     def open(self, key: ThreadKey) -> None:
         """Take a place among the user's connections, and hear of the thread from now on; raises LimitExceededError."""
         self._connections.add(self._user_id, self)
-        self._subscription = Subscription(key, self._outbox.put, self._end)
+        self._subscription = Subscription(key, self._outbox.put, partial(self._end, NotFoundError.code, ERASED))
         self._hub.subscribe(self._subscription)
 
     def release(self) -> None:
@@ -75,10 +94,10 @@ class EventStream:
         return Chunks(self._chunks(after_seq), self.release)
 
     async def _chunks(self, after_seq: int) -> AsyncGenerator[str, None]:
-        replay = asyncio.create_task(self._replay(after_seq))
+        replay = self._replaying = asyncio.create_task(self._replay(after_seq))
         ended = asyncio.create_task(self._ended.wait())
         seconds = (self._expires_at - datetime.now(UTC)).total_seconds()
-        expiry = asyncio.get_running_loop().call_later(max(seconds, 0), self._end)
+        expiry = asyncio.get_running_loop().call_later(max(seconds, 0), self.close, 4401, EXPIRED)
         taking: asyncio.Task[str] | None = None
         try:
             while not ended.done():
@@ -89,6 +108,7 @@ class EventStream:
                     taking = None
                 elif not ended.done():
                     yield ": nothing new\n\n"
+            yield _event(self._farewell)
         finally:
             expiry.cancel()
             self.release()
@@ -102,10 +122,10 @@ class EventStream:
             await self._subscription.catch_up(self._log, after_seq, self._outbox.put_when_free)
         except RefusedError as refusal:
             _logger.info("an event stream ended: %s", refusal)
-            self._end()
+            self._end(refusal.code, refusal.message)
         except Exception:  # whoever reads must come back, and not wait for what will never come
             _logger.exception("a replay failed")
-            self._end()
+            self._end(INTERNAL_ERROR, SERVER_FAILED)
 
 
 class Chunks(AsyncIterator[str]):
@@ -126,6 +146,6 @@ class Chunks(AsyncIterator[str]):
 
 def _event(text: str) -> str:
     frame = orjson.loads(text)
-    seq = frame["to_seq"] if frame["type"] == "gap" else frame.get("seq")  # whoever comes back has heard of the gap
-    number = "" if seq is None else f"id: {seq}\n"
+    place = _PLACES.get(frame["type"], "seq")
+    number = f"id: {frame[place]}\n" if place in frame else ""
     return f"{number}event: {frame['type']}\ndata: {text}\n\n"

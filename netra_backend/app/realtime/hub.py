@@ -11,7 +11,7 @@ from netra_backend.app.services.agent_events import LogEntry
 from netra_backend.app.services.fault_points import reach
 from netra_backend.app.services.ports import LogReader
 
-from .messages import event_frame, frame, gap_frame
+from .messages import ahead_frame, event_frame, frame, gap_frame
 
 MAX_HELD: Final = 1_000
 MAX_HELD_BYTES: Final = 512 * 1024
@@ -82,6 +82,9 @@ class Subscription:
     async def catch_up(self, log: LogReader, after_seq: int, send: Callable[[str], object]) -> None:
         """Replay the log after a seq, then go live. For what retention has erased comes one `gap`.
 
+        A reader who has more than there is (a backup was restored, or the thread was erased and made anew) is told so
+        by an `error`, and goes on after the last entry: what comes next is below the seq that he waits for.
+
         Args:
             log: of this thread.
             after_seq: the last entry that the reader has.
@@ -96,7 +99,10 @@ class Subscription:
             if entries:
                 erased_to = entries[0].seq - 1  # only a beginning of the log is ever erased
             else:
-                erased_to = await log.erased_to_seq()
+                erased_to, last_seq = await log.bounds()
+                if last_seq < after_seq:
+                    await send(ahead_frame(self.key[1], after_seq, last_seq))  # type: ignore[misc]
+                    after_seq = last_seq
             if erased_to > after_seq:
                 await send(gap_frame(self.key[1], after_seq + 1, erased_to))  # type: ignore[misc]
                 after_seq = erased_to

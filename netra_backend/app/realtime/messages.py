@@ -19,6 +19,8 @@ MAX_TEXT_CHARACTERS: Final = 32_768
 MAX_CLIENT_MESSAGE_ID: Final = 128
 RETENTION: Final = "retention"
 """Why entries of a log are gone."""
+SEQ_AHEAD: Final = "seq_ahead"
+"""The code of the error of a reader who has more of a log than there is."""
 
 
 def canonical_uuid(value: str) -> str:
@@ -194,6 +196,15 @@ def frame(type_: str, **fields: Any) -> str:
 def gap_frame(thread_id: str, from_seq: int, to_seq: int) -> str:
     """The frame that stands for the entries which retention has erased, both ends included."""
     return frame("gap", thread_id=thread_id, from_seq=from_seq, to_seq=to_seq, reason=RETENTION)
+
+
+def ahead_frame(thread_id: str, after_seq: int, last_seq: int) -> str:
+    """The frame for a reader who has more of a log than there is: since a backup was restored, or it was made anew."""
+    message = (
+        f"after_seq: expected at most {last_seq}, the last one of the thread, got {after_seq}; what you have is of an "
+        "earlier log, so forget it and resume after 0; what is new from now on follows"
+    )
+    return frame("error", code=SEQ_AHEAD, message=message, thread_id=thread_id, last_seq=last_seq)
 
 
 def server_time() -> str:

@@ -18,7 +18,7 @@ from netra_backend.app.services.run_state import RunStatus
 from netra_backend.app.services.user_execution_context import UserExecutionContext, spawn_unbound
 
 from .admission import Admission, WaitingRun
-from .ledger import MAX_ATTEMPTS, ClaimRun, ExpireRun, Ledger, Written
+from .ledger import MAX_ATTEMPTS, ClaimRun, ExpireRun, HandBackRun, Ledger, Written
 from .run_journal import RETRY_SECONDS, RunJournal
 from .run_record import RunRecord
 
@@ -167,7 +167,8 @@ class LocalDispatcher:
     async def close(self, grace_seconds: float) -> None:
         """Start nothing more, give what runs some time to end, then stop it; the database keeps what was accepted.
 
-        A run that is stopped so stays as it is in the database: the next start takes it over.
+        A run that is stopped so stays as it is in the database: the next start takes it over, and what it has had here
+        does not count among the attempts after which it is given up.
 
         Args:
             grace_seconds: how long to wait before tasks are cancelled.
@@ -175,7 +176,7 @@ class LocalDispatcher:
         self._closing = True
         for key in tuple(self._deadlines):
             self._watch_no_more(key)
-        tasks = [task for _, task in self._tasks.values()]
+        tasks = {task: run for run, task in self._tasks.values()}
         if not tasks:
             return
         _, unfinished = await asyncio.wait(tasks, timeout=grace_seconds)
@@ -183,6 +184,15 @@ class LocalDispatcher:
             task.cancel()
         if unfinished:
             await asyncio.wait(unfinished, timeout=self._stop_seconds)
+            await self._hand_back([tasks[task] for task in unfinished])
+
+    async def _hand_back(self, stopped: Sequence[WaitingRun]) -> None:
+        """Note that runs were stopped in order; those that had not been claimed yet, or have ended, are refused."""
+        try:
+            written = [self._ledger.write(HandBackRun(run.user_id, run.run_id, run.attempt + 1)) for run in stopped]
+        except StorageUnavailableError:  # they count as cut off, as after a crash
+            return
+        await asyncio.wait(written, timeout=self._stop_seconds)
 
 
 async def _persist(ask: Callable[[], Awaitable[T]]) -> T:

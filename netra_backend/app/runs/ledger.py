@@ -77,7 +77,7 @@ _ENTRY_COLUMNS: Final = tuple(events.c.keys())
 _ENTRY: Final = attrgetter(*_ENTRY_COLUMNS)
 _INSERT_THREAD: Final = insert(threads)
 _THREAD_COLUMNS: Final = ("user_id", "thread_id", "title", "created_at", "updated_at", "last_seq")
-_CHANGED_OF_RUN: Final = ("status", "attempt", "error", "started_at", "finished_at")
+_CHANGED_OF_RUN: Final = ("status", "attempt", "error", "started_at", "finished_at", "handed_back")
 _RUN_CHANGE: Final = ("of_user", "of_run", "from_status", "from_attempt", *_CHANGED_OF_RUN)
 _UPDATE_RUN: Final = (
     update(runs)
@@ -107,6 +107,7 @@ class SubmitMessage:
         deadline: when the run is given up, aware UTC.
         reached_limit: how many unfinished runs the user may have, when there are as many: then only a message that
             was stored before is answered; None while there are fewer.
+        retry_after: seconds after which there are fewer for certain.
     """
 
     context: UserExecutionContext
@@ -117,6 +118,7 @@ class SubmitMessage:
     agent: str
     deadline: datetime
     reached_limit: int | None = None
+    retry_after: float = 0.0
 
     @property
     def scope(self) -> str:
@@ -133,7 +135,7 @@ class ClaimRun:
 
     Attributes:
         attempt: the last one that the claimer knows of; a run that has had another since is somebody else's.
-        max_attempts: after so many the run is given up.
+        max_attempts: after so many the run is given up; those that were handed back are not counted.
     """
 
     user_id: str
@@ -160,6 +162,19 @@ class AppendEvents:
 
 
 @dataclass(frozen=True, slots=True)
+class HandBackRun:
+    """Note that a server which was told to stop has ended an attempt; the run goes on in its next one.
+
+    Attributes:
+        attempt: which; refused when it is not the run's last one.
+    """
+
+    user_id: str
+    run_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
 class CancelRun:
     """End an unfinished run as cancelled; one that has ended stays as it is."""
 
@@ -176,7 +191,7 @@ class ExpireRun:
     run_id: str
 
 
-Command = SubmitMessage | ClaimRun | AppendEvents | CancelRun | ExpireRun
+Command = SubmitMessage | ClaimRun | AppendEvents | HandBackRun | CancelRun | ExpireRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +230,12 @@ class Ledger:
         Args:
             command: what is to be done.
             on_commit: called after the commit, before its entries are published.
+
+        Raises:
+            StorageUnavailableError: nothing is taken any more; or a run is to be begun, and another server may live.
         """
+        if isinstance(command, ClaimRun):
+            self._database.tenure.check()
 
         def committed(written: Written) -> None:
             _reach("after", written.entries)
@@ -290,7 +310,7 @@ class _Fold:
                         busy_threads.add((context.user_id, context.thread_id))
                 case AppendEvents(run=run):
                     claimed_runs[run.user_id, run.run_id] = run
-                case ClaimRun() | CancelRun() | ExpireRun():
+                case ClaimRun() | HandBackRun() | CancelRun() | ExpireRun():
                     named_runs.add((command.user_id, command.run_id))
         submitting_users = {(user_id,) for user_id, _ in named_threads}
         claimed_threads = {(run.user_id, run.thread_id) for run in claimed_runs.values()}
@@ -356,6 +376,8 @@ class _Fold:
                     return self._claim(command)
                 case AppendEvents():
                     return self._append(command)
+                case HandBackRun():
+                    return self._hand_back(command)
                 case CancelRun():
                     return self._cancel(command)
                 case ExpireRun():
@@ -381,7 +403,9 @@ class _Fold:
             return Written(stored, (), repeated=True)
         if command.reached_limit is not None:
             raise TooManyRunsError(
-                f"you have {command.reached_limit} unfinished runs; wait for one to end, or cancel one"
+                f"you have {command.reached_limit} unfinished runs; cancel one, or wait for one to end: "
+                f"the first must within {command.retry_after:.0f} s",
+                retry_after=command.retry_after,
             )
         interrupted = self._make_way(thread_key, command.if_busy)
         if thread_key not in self._last_seq:
@@ -434,8 +458,9 @@ class _Fold:
             )
         if run.deadline <= self._now:
             return self._time_out(run)
-        if run.attempt >= command.max_attempts:
-            message = f"the server stopped {run.attempt} times while the run went on; it is not tried again"
+        failed = run.attempt - run.handed_back
+        if failed >= command.max_attempts:
+            message = f"the server stopped {failed} times while the run went on; it is not tried again"
             return self._give_up(run, RunStatus.FAILED, FailureCode.ATTEMPTS_EXHAUSTED, message)
         is_begun = run.status is RunStatus.RUNNING
         run = self._step(run, RunStatus.RUNNING)
@@ -462,6 +487,17 @@ class _Fold:
                 raise StaleRunError(f"run {run.run_id} cannot become {command.outcome} by an event of its own")
             run = self._step(run, command.outcome, command.error)
         return Written(run, tuple(self._log_event(event) for event in command.events))
+
+    def _hand_back(self, command: HandBackRun) -> Written:
+        run = self._run(command.user_id, command.run_id)
+        if run.status is not RunStatus.RUNNING or run.attempt != command.attempt:
+            raise StaleRunError(
+                f"run {run.run_id} is {run.status} in attempt {run.attempt}; "
+                f"attempt {command.attempt} cannot be handed back"
+            )
+        run = replace(run, handed_back=run.handed_back + 1)
+        self._runs[run.user_id, run.run_id] = run
+        return Written(run, ())
 
     def _cancel(self, command: CancelRun) -> Written:
         run = self._run(command.user_id, command.run_id)
@@ -551,7 +587,7 @@ class _Fold:
         changed = [
             (
                 *(run.user_id, run.run_id, before.status, before.attempt),
-                *(run.status, run.attempt, run.error, run.started_at, run.finished_at),
+                *(run.status, run.attempt, run.error, run.started_at, run.finished_at, run.handed_back),
             )
             for key, before in self._stored.items()
             if (run := self._runs[key]) is not before

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from netra_backend.app.db.errors import StorageUnavailableError
 from netra_backend.app.services.agent_events import AgentEvent, LogEntry
-from netra_backend.app.services.refusals import StaleRunError
+from netra_backend.app.services.refusals import EventRefusedError, RefusedError, StaleRunError
 from netra_backend.app.services.run_state import RunStatus
 
 from .ledger import AppendEvents, Ledger, Written
@@ -16,13 +17,16 @@ from .run_record import RunRecord
 
 RETRY_SECONDS = (0.05, 0.2, 1.0, 5.0)
 
+_logger = logging.getLogger(__name__)
+
 
 class RunJournal:
     """Writes a run's events in order without making the agent wait for the disk.
 
     What is taken in one turn of the event loop goes in one command; one command of a run is under way at a time, so
     that a refused one can be repeated without changing the order. While the database cannot be written, events are
-    kept and tried again: a run that was accepted is not lost to a full disk.
+    kept and tried again: a run that was accepted is not lost to a full disk. What the database refuses for good is
+    dropped, with what waited behind it; then the run can only be ended as failed.
 
     Args:
         ledger: writes.
@@ -76,12 +80,16 @@ class RunJournal:
 
     async def flush(self) -> None:
         """Wait for the disk; see `Journal.flush`."""
+        if self._failure is not None:
+            raise self._failure
         target = self._taken
         while self._committed < target:
             await self._wait_for_progress()
 
     async def finish(self, event: AgentEvent, outcome: RunStatus, error: str | None = None) -> None:
         """Take the last event; see `Journal.finish`."""
+        if isinstance(self._failure, EventRefusedError) and outcome is not RunStatus.COMPLETED:
+            self._failure = None  # whoever had to hear of it has; this event is another one
         self._take(event)
         self._outcome, self._error = outcome, error
         await self.flush()
@@ -145,8 +153,14 @@ class RunJournal:
             self._refused = command
             self._loop.call_later(delay, self._send)
             return
+        if error is not None and not isinstance(error, RefusedError) and len(command.events) > 1:
+            first, *rest = command.events  # what came before the one at fault is stored
+            self._waiting[:0] = rest
+            self._refused = AppendEvents(self._run, (first,))
+            self._send()
+            return
         if error is not None:
-            self._fail(error)
+            self._fail(error if isinstance(error, RefusedError) else self._drop(command, error))
             return
         self._refusals = 0
         self._committed += len(command.events)
@@ -157,9 +171,24 @@ class RunJournal:
             self._sending = False
         self._wake()
 
+    def _drop(self, command: AppendEvents, error: BaseException) -> EventRefusedError:
+        """Forget what cannot be stored, and what waited for it."""
+        (event,) = command.events
+        told = (event.type, event.agent, self._run.run_id)
+        _logger.error("the database refuses the event %s of %s of run %s for good", *told, exc_info=error)
+        self._waiting.clear()
+        self._taken = self._committed
+        self._uncommitted_bytes = 0
+        self._outcome = self._error = None
+        self._sending = False
+        return EventRefusedError(type(getattr(error, "orig", None) or error).__name__)
+
     def _fail(self, error: BaseException) -> None:
         self._failure = error
-        self._wake()
+        for waiter in self._progress:
+            if not waiter.done():
+                waiter.set_exception(error)
+        self._progress.clear()
 
     def _wake(self) -> None:
         for waiter in self._progress:
@@ -168,9 +197,8 @@ class RunJournal:
         self._progress.clear()
 
     async def _wait_for_progress(self) -> None:
-        if self._failure is None:
-            waiter = self._loop.create_future()
-            self._progress.append(waiter)
-            await waiter
         if self._failure is not None:
             raise self._failure
+        waiter = self._loop.create_future()
+        self._progress.append(waiter)
+        await waiter

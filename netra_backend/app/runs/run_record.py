@@ -12,7 +12,12 @@ from netra_backend.app.services.run_state import RunStatus
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """One row of `runs`; the fields are its columns."""
+    """One row of `runs`; the fields are its columns.
+
+    Attributes:
+        attempt: raised by each claim: the fencing token.
+        handed_back: how many of the attempts a server has ended since it was told to stop; none of them is a failure.
+    """
 
     user_id: str
     run_id: str
@@ -30,6 +35,7 @@ class RunRecord:
     deadline: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    handed_back: int = 0
 
     @classmethod
     def from_columns(cls, columns: Iterable[Any]) -> RunRecord:

@@ -94,6 +94,7 @@ class RunService:
         user_id = context.user_id
         unfinished = self._admission.unfinished_of(user_id) + self._submitting[user_id]
         limit = self._max_unfinished_per_user
+        now = datetime.now(UTC)
         command = SubmitMessage(
             context=context,
             text=submission.text,
@@ -101,8 +102,9 @@ class RunService:
             names_thread=submission.names_thread,
             if_busy=submission.if_busy,
             agent=agent,
-            deadline=datetime.now(UTC) + self._run_timeout,
+            deadline=now + self._run_timeout,
             reached_limit=limit if unfinished >= limit else None,
+            retry_after=self._first_end(user_id, now) if unfinished >= limit else 0.0,
         )
 
         def stored(written: Written) -> None:
@@ -124,6 +126,12 @@ class RunService:
             self._submitting[user_id] -= 1
             if not self._submitting[user_id]:
                 del self._submitting[user_id]
+
+    def _first_end(self, user_id: str, now: datetime) -> float:
+        """Seconds within which one of the user's runs ends, by its deadline if not before."""
+        deadlines = (run.deadline for run in self._admission.runs_of(user_id))
+        first = min(deadlines, default=now + self._run_timeout)  # all are on their way to the disk
+        return max((first - now).total_seconds(), 1.0)
 
     async def cancel(self, context: UserExecutionContext, run_id: str) -> RunStatus:
         """Cancel a run of the context's user: final, and its task really stops.
@@ -163,8 +171,12 @@ class RunService:
         again and again: the database alone knows what is still to be done.
 
         Args:
-            database: where the runs are; this process must be the only one that does them.
+            database: where the runs are.
+
+        Raises:
+            StorageUnavailableError: they cannot be read now, or another server may live that does them.
         """
+        database.tenure.check()
         for row in await database.read(find_unfinished_runs):
             self._dispatcher.offer(WaitingRun(*tuple(row)))
 

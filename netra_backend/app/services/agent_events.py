@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from .user_execution_context import UserExecutionContext
+
+
+MAX_AGENT_NAME: Final = 64
+"""Characters of the longest name of an agent."""
 
 
 class EventType(StrEnum):

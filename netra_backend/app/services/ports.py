@@ -68,7 +68,7 @@ class Emitter(Protocol):
         """Run a sub-agent under a child context, between its own started and completed events.
 
         Args:
-            name: the sub-agent's name.
+            name: the sub-agent's name, 1 to 64 printable characters.
             agent: built for this run.
             message: what it is asked.
 
@@ -77,6 +77,7 @@ class Emitter(Protocol):
             run again then.
 
         Raises:
+            ValueError: the name is of another form.
             Exception: what its `run` raised, after an `agent_failed` of the sub-agent.
             EarlierFailureError: it raised before the crash; only the type's name is stored.
         """
@@ -125,6 +126,8 @@ class Journal(Protocol):
 
         Raises:
             StaleRunError: the run has ended or was taken over; whoever writes must stop.
+            EventRefusedError: an event before it cannot be stored, now or ever; none of those that waited is. The run
+                can only be ended as failed now.
         """
 
     async def flush(self) -> None:
@@ -153,8 +156,8 @@ class LogReader(Protocol):
     async def read(self, after_seq: int, limit: int) -> Sequence[LogEntry]:
         """Up to `limit` entries after a seq, in order. A number that is not the next one follows what was erased."""
 
-    async def erased_to_seq(self) -> int:
-        """Up to which seq the log was erased; 0 when it was not."""
+    async def bounds(self) -> tuple[int, int]:
+        """Up to which seq the log was erased, 0 when it was not, and the last seq that was given in it."""
 
 
 class Desk(Protocol):

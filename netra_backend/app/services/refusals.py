@@ -62,7 +62,7 @@ class LimitExceededError(RefusedError):
     """Raised when a user asks for more than the settings grant.
 
     Attributes:
-        retry_after: seconds after which it may work; None when it depends on the user's own runs or data.
+        retry_after: seconds after which it works at the latest; None when that depends on what the user does.
     """
 
     code = "limit_exceeded"
@@ -94,6 +94,21 @@ class StaleRunError(RefusedError):
     """Raised when a run is written to that has ended, was taken over, or is no more: the writer must stop."""
 
     code = "stale_run"
+
+
+class EventRefusedError(Exception):
+    """Raised when an event of a run cannot be stored, now or ever: the run fails.
+
+    Attributes:
+        reason: the name of the database's error; its words may hold anything.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the database refuses an event of the run, and would refuse it again ({self.reason})"
 
 
 class ShuttingDownError(RefusedError):

@@ -189,6 +189,8 @@ function receive(frame) {
     settle(frame.client_message_id);
     if (frame.thread_id === thread.id) thread.stored = true;
     loadThreads();
+  } else if (frame.type === "error" && frame.code === "seq_ahead") {
+    if (frame.thread_id === thread.id) openThread(thread.id);
   } else if (frame.type === "error") {
     const refused = unaccepted.get(frame.client_message_id);
     settle(frame.client_message_id);

@@ -417,6 +417,17 @@ async def test_nothing_of_a_sub_agent_is_bound_after_it(emit: JournalEmitter) ->
             current()
 
 
+@pytest.mark.parametrize("name", ["", "x" * 65, "a\0b", "a\nb", "\ud800"])
+async def test_a_sub_agent_whose_name_cannot_be_stored_is_refused(
+    emit: JournalEmitter, journal: RecordingJournal, name: str
+) -> None:
+    """Before anything is logged, with what was expected and what came; a name of 64 characters is one."""
+    with pytest.raises(ValueError, match=r"name of 1 to 64 printable characters, got .* \(\d+ characters\)"):
+        await emit.delegate(name, answering(1), "x")
+    assert journal.events == []
+    assert await emit.delegate("ä" * 64, answering(1), "x") == 1
+
+
 async def test_work_for_one_user_cannot_delegate_under_another(emit: JournalEmitter) -> None:
     """An emitter that has strayed into another user's work refuses to run a sub-agent there."""
     with make_context("bob").bind(), pytest.raises(ContextIsolationError):

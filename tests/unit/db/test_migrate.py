@@ -43,7 +43,7 @@ from tests.support.database import (
 
 pytestmark = pytest.mark.usefixtures("backend")
 
-NEWEST: Final = "0002"
+NEWEST: Final = "0003"
 
 
 @contextmanager

@@ -148,13 +148,18 @@ async def _erase_of_user(database: Database, whose: str) -> object:
     return await _erasure(database, whose).erase_of_user()
 
 
+async def _erase_of_uploads(database: Database, whose: str) -> object:
+    return await _erasure(database, whose).erase_of_uploads()
+
+
 async def _expire(database: Database, whose: str) -> object:
     return await _erasure(database, whose).expire(datetime.now(UTC) + timedelta(days=1))
 
 
-async def _log_erased_to_seq(database: Database, whose: str) -> object:
+async def _log_bounds(database: Database, whose: str) -> object:
     log = EventLog(make_context("mallory", thread_id=f"thread-of-{whose}"), database)
-    return f"erased up to {await log.erased_to_seq()}"
+    erased_to, last = await log.bounds()
+    return f"erased up to {erased_to} of {last}"
 
 
 async def _log_read(database: Database, whose: str) -> object:
@@ -219,9 +224,10 @@ METHODS: Final[dict[Callable[..., object], Asked]] = {
     AccountRepository.export: _account_export,
     ErasureRepository.erase_of_thread: _erase_of_thread,
     ErasureRepository.erase_of_user: _erase_of_user,
+    ErasureRepository.erase_of_uploads: _erase_of_uploads,
     ErasureRepository.expire: _expire,
     EventLog.read: _log_read,
-    EventLog.erased_to_seq: _log_erased_to_seq,
+    EventLog.bounds: _log_bounds,
     RunRepository.get: _run_get,
     StoredBytesRepository.total: _stored_bytes,
     ThreadRepository.page: _thread_page,
@@ -862,15 +868,36 @@ async def test_an_upload_that_is_erased_while_all_are_read_is_not_read_by_half(
 
 
 async def test_erasing_records_counts_them(database: Database) -> None:
-    """`erase` tells how many records there were, leaves none, and not even the uploads' names."""
+    """`erase` tells how many records there were, and another user's are there still."""
     await add_users(database, "alice", "bob")
     for user_id in ("alice", "bob"):
         await _usage(user_id, database).add(_records(3), most=MANY)
         await _usage(user_id, database).add(_records(2), most=MANY)
     assert await _usage("alice", database).erase() == 5
     assert await _usage("alice", database).erase() == 0
-    assert (await _rows_of(database, "alice"))["usage_uploads"] == []
+    assert await _usage("alice", database).all() == []
     assert len(await _usage("bob", database).all()) == 5
+
+
+async def test_an_upload_of_an_account_that_is_erased_meanwhile_is_refused(database: Database, chunk: int) -> None:
+    """Whether the account is only marked or its rows are gone already, the upload ends as for an unknown account."""
+    for batches in (0, 99):
+        user_id = f"alice-{batches}"
+        await add_users(database, user_id)
+        records = StalledRecords(25)
+        adding = asyncio.ensure_future(_usage(user_id, database).add(records, most=MANY))
+        await records.stalled.wait()
+        await _accounts(user_id, database).erase(lambda: None)
+        for _ in range(batches):
+            await ErasureRepository(make_context(user_id), database).erase_of_user()
+        records.release()
+        with pytest.raises(NotFoundError):
+            await adding
+        await _settled(database)
+        left = await _rows_of(database, user_id)
+        assert left["usage_records"] == left["usage_uploads"] == []
+    with pytest.raises(NotFoundError):
+        await _usage("nobody", database).add(_records(3), most=MANY)
 
 
 def test_only_the_base_of_the_repositories_reaches_the_database() -> None:

@@ -91,7 +91,7 @@ async def test_a_read_without_its_owner_criterion_finds_nothing_foreign(seeded: 
     [
         update(threads).values(title="mine"),
         update(users).values(password_hash="mine"),
-        update(usage_uploads).values(completed_at=None),
+        update(usage_uploads).values(completed_at=None, erased_at=None),
         *(delete(metadata.tables[name]) for name in NAMES),
     ],
     ids=str,
@@ -163,7 +163,7 @@ READABLE: Final[dict[Role, dict[str, set[str]]]] = {
         "threads": {"user_id", "thread_id", "erased_to_seq", "erased_at"},
         "runs": set(runs.c.keys()),
         "events": {"user_id", "thread_id", "seq", "timestamp"},
-        "usage_uploads": {"user_id", "upload_id", "created_at", "completed_at"},
+        "usage_uploads": {"user_id", "completed_at", "erased_at"},
     },
 }
 

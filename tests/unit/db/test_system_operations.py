@@ -10,19 +10,20 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import Connection, Engine, insert, select, update
 
 from netra_backend.app.db import system_operations
 from netra_backend.app.db.roles import Role, act_as
 from netra_backend.app.db.system_operations import (
-    delete_unfinished_uploads,
+    erase_unfinished_uploads,
     find_unfinished_runs,
     find_user_by_email,
+    find_users_with_erased_uploads,
     insert_session,
     insert_user,
     rotate_refresh_token,
 )
-from netra_backend.app.db.tables import sessions, usage_records, usage_uploads, users
+from netra_backend.app.db.tables import sessions, threads, usage_uploads, users
 from netra_backend.app.runs.admission import WaitingRun
 from netra_backend.app.runs.ledger import AppendEvents, CancelRun, ClaimRun, Written, apply_commands
 from netra_backend.app.services.run_state import RunStatus
@@ -59,7 +60,8 @@ def test_the_list_is_closed() -> None:
         "insert_session",
         "rotate_refresh_token",
         "find_unfinished_runs",
-        "delete_unfinished_uploads",
+        "erase_unfinished_uploads",
+        "find_users_with_erased_uploads",
         "find_erased_users",
         "find_erased_threads",
         "find_old_threads",
@@ -239,27 +241,33 @@ def test_a_start_finds_the_runs_oldest_first(connection: Connection) -> None:
     assert [run.run_id for run in _found(connection)] == ["z-first", "m-second", "a-third"]
 
 
+def test_a_start_finds_no_run_that_is_being_erased(connection: Connection) -> None:
+    """Runs of an erased thread, and all of an erased user, cannot be claimed: nobody is sent to try."""
+    for user_id in ("alice", "bob"):
+        _apply(connection, message(user_id, "t", f"{user_id}-t"), message(user_id, "u", f"{user_id}-u"))
+    see_all(connection)
+    erased_thread = (threads.c.user_id == "alice") & (threads.c.thread_id == "t")
+    connection.execute(update(threads).where(erased_thread).values(erased_at=LATER))
+    connection.execute(update(users).where(users.c.user_id == "bob").values(erased_at=LATER))
+    act_as(connection, Role.SYSTEM)
+    assert [run.run_id for run in _found(connection)] == ["alice-u"]
+
+
 def test_a_start_erases_uploads_that_were_cut_off(connection: Connection) -> None:
-    """Unfinished uploads go with their records, for all users; finished ones stay, and those that may be going on."""
+    """Unfinished uploads of all users are given to the eraser; finished ones stay, and those that it has already."""
     see_all(connection)
     for user_id in ("alice", "bob"):
-        for upload_id, completed_at in (("cut-off", None), ("complete", LATER), ("going on", None)):
-            upload = {"user_id": user_id, "upload_id": upload_id}
-            begun_at = LATER if upload_id == "going on" else SIGNED_UP
-            connection.execute(insert(usage_uploads).values(**upload, created_at=begun_at, completed_at=completed_at))
-            texts = dict.fromkeys(("request_id", "model", "operation", "prompt_fingerprint", "label"), "x")
-            numbers = {"line": 1, "input_tokens": 1, "output_tokens": 1, "cost_usd": 1, "latency_ms": 1.0}
-            connection.execute(
-                insert(usage_records).values(**upload, **texts, **numbers, timestamp=SIGNED_UP, deferrable=False)
-            )
+        states = (("cut-off", None, None), ("complete", LATER, None), ("erased", SIGNED_UP, SIGNED_UP))
+        for upload_id, completed_at, erased_at in states:
+            upload = {"user_id": user_id, "upload_id": upload_id, "created_at": SIGNED_UP}
+            connection.execute(insert(usage_uploads).values(**upload, completed_at=completed_at, erased_at=erased_at))
     act_as(connection, Role.SYSTEM)
-    delete_unfinished_uploads(connection, begun_before=LATER)
+    erase_unfinished_uploads(connection, now=LATER)
+    assert sorted(find_users_with_erased_uploads(connection)) == ["alice", "bob"]
     see_all(connection)
-    for table in (usage_uploads, usage_records):
-        found = connection.execute(select(table.c.user_id, table.c.upload_id))
-        assert {(row.user_id, row.upload_id) for row in found} == {
-            ("alice", "complete"),
-            ("alice", "going on"),
-            ("bob", "complete"),
-            ("bob", "going on"),
-        }
+    erased = connection.execute(select(usage_uploads).where(usage_uploads.c.erased_at.is_not(None)))
+    assert {(row.user_id, row.upload_id, row.erased_at) for row in erased} == {
+        (user_id, upload_id, erased_at)
+        for user_id in ("alice", "bob")
+        for upload_id, erased_at in (("cut-off", LATER), ("erased", SIGNED_UP))
+    }

@@ -203,19 +203,23 @@ async def test_a_socket_that_leaves_before_it_is_known_leaves_nothing(place: Pla
 
 
 async def test_too_many_connections_are_refused(place: Place) -> None:
-    """One more than a user may have is closed with 4429; the others stay, and a place that becomes free is given."""
-    place = Place(limit_per_user=1)
+    """One more than a user may have is told why and closed with 4429; the others stay, and a place that becomes free is
+    given. When it is the server that is full, the client hears when to try again."""
+    place = Place(limit_per_user=1, limit=2)
     async with place.ready("ann") as first:
         async with place.visit(place.principal("ann")) as second:
             code, reason = await second.ended()
             assert code == 4429
             assert "you have 1 connections already" in reason
-            assert second.socket.heard == []
+            assert second.socket.heard == [{"type": "error", "code": "limit_exceeded", "message": reason}]
         async with place.visit() as third:
             third.socket.say("authenticate", token=place.desk.sign_in("ann"))
             assert (await third.ended())[0] == 4429
         async with place.ready("bob"):
             assert place.connections.count == 2
+            async with place.visit(place.principal("carol")) as fourth:
+                assert (await fourth.ended())[0] == 4429
+                assert fourth.socket.heard[-1]["retry_after"] == 5
         await first.ping()
     async with place.ready("ann"):
         assert place.connections.count == 1
@@ -551,6 +555,19 @@ async def test_resume_replays_then_goes_on_live(place: Place) -> None:
         place.desk.commit(key, 10)
         await visit.socket.until("agent_thinking", seq=485)
         assert visit.socket.seqs(THREAD) == list(range(8, 486))
+
+
+async def test_a_reader_who_has_more_than_there_is_hears_all_that_is_new(place: Place) -> None:
+    """A resume beyond the log's end is answered by where it ends, and what comes then is below what the reader had."""
+    key = ("ann", THREAD)
+    place.desk.commit(key, 3)
+    async with place.ready("ann") as visit:
+        visit.socket.say("resume", thread_id=THREAD, after_seq=40)
+        told = await visit.socket.until("error")
+        assert (told["code"], told["thread_id"], told["last_seq"]) == ("seq_ahead", THREAD, 3)
+        place.desk.commit(key, 2)
+        await visit.socket.until("agent_thinking", seq=5)
+        assert visit.socket.seqs(THREAD) == [4, 5]
 
 
 async def test_a_long_replay_waits_for_its_reader(place: Place) -> None:

@@ -87,6 +87,15 @@ def seqs(chunks: list[str]) -> list[int]:
     return [int(parsed(chunk)["id"]) for chunk in chunks]
 
 
+def farewell(chunk: str) -> tuple[str, str]:
+    """Why a stream has ended, as its last event tells: the code and the words."""
+    event = parsed(chunk)
+    data = json.loads(event.pop("data"))
+    assert event == {"event": "error"}  # no id: who comes back goes on where he is
+    assert data.keys() == {"type", "code", "message"}
+    return data["code"], data["message"]
+
+
 @pytest.fixture
 async def place() -> Place:
     """A place for ten."""
@@ -105,6 +114,16 @@ async def test_a_gap_is_told_once(place: Place) -> None:
     assert entry["id"] == "3"
     async with place.reading(after_seq=2) as chunks:
         assert seqs(await take(chunks, 1)) == [3]
+
+
+async def test_who_has_more_than_there_is_is_set_back(place: Place) -> None:
+    """A `Last-Event-ID` beyond the log's end is answered by an event whose id is the true end; what is new follows."""
+    async with place.reading(after_seq=40) as chunks:
+        (error,) = [parsed(chunk) for chunk in await take(chunks, 1)]
+        assert (error["id"], error["event"]) == ("3", "error")
+        assert json.loads(error["data"])["code"] == "seq_ahead"
+        place.desk.commit(KEY, 2)
+        assert seqs(await take(chunks, 2)) == [4, 5]
 
 
 async def test_the_log_comes_first_then_what_is_new(place: Place) -> None:
@@ -183,15 +202,17 @@ async def test_a_stream_takes_a_place_among_the_users_connections() -> None:
 
 
 async def test_the_end_of_the_token_ends_the_stream(place: Place) -> None:
-    """A stream lives no longer than its token."""
+    """A stream lives no longer than its token, and says so."""
     async with place.reading(place.stream(seconds=0.3)) as chunks:
-        assert seqs(await rest(chunks)) == [1, 2, 3]
+        *log, last = await rest(chunks)
+        assert farewell(last) == ("unauthenticated", "the token has expired")
+        assert seqs(log) == [1, 2, 3]
     place.assert_empty()
 
 
 @pytest.mark.parametrize("end", ["close_session", "close_user", "close_all"])
 async def test_signing_out_ends_the_stream(place: Place, end: str) -> None:
-    """Whatever ends the user's connections ends the stream."""
+    """Whatever ends the user's connections ends the stream, with the reason."""
     async with place.reading(after_seq=2) as chunks:
         await take(chunks, 1)
         match end:
@@ -202,20 +223,31 @@ async def test_signing_out_ends_the_stream(place: Place, end: str) -> None:
                 place.connections.close_user("ann")
             case _:
                 place.connections.close_all()
-        assert await rest(chunks) == []
+        place.assert_empty()
+        (last,) = await rest(chunks)
+        assert (
+            farewell(last)
+            == {
+                "close_session": ("unauthenticated", "signed out"),
+                "close_user": ("unauthenticated", "signed out everywhere"),
+                "close_all": ("shutting_down", "the server is going away; come back and resume"),
+            }[end]
+        )
     place.assert_empty()
 
 
 async def test_a_reader_that_is_too_slow_comes_back(place: Place) -> None:
-    """When the outbox overflows the stream ends, and what it gave has no hole, so `Last-Event-ID` goes on from it."""
+    """When the outbox overflows, the reader's place and what waited for it are free at once; when it reads again it is
+    told why the stream ended, and what it was given has no hole, so `Last-Event-ID` goes on from it."""
     async with place.reading(place.stream(max_outbox=10), after_seq=2) as chunks:
         await take(chunks, 1)
+        place.desk.commit(KEY, 4)
+        got = await take(chunks, 2)
         place.desk.commit(KEY, 12)
-        got = []
-        async with asyncio.timeout(LIMIT_S):
-            async for chunk in chunks:
-                got.append(chunk)
-                place.desk.commit(KEY, 1)
+        place.assert_empty()
+        *log, last = await rest(chunks)
+        assert farewell(last) == ("too_slow", "the reader is too slow; come back and resume")
+        got += log
         assert seqs(got) == list(range(4, 4 + len(got)))
         assert len(got) < 12
     place.assert_empty()
@@ -248,7 +280,8 @@ async def test_a_log_that_cannot_be_read_ends_the_stream(place: Place) -> None:
     """When the replay fails the stream ends, so that the reader comes back, instead of staying silent for ever."""
     place.desk.log_failure = RuntimeError("secret words")
     async with place.reading() as chunks:
-        assert await rest(chunks) == []
+        (last,) = await rest(chunks)
+        assert farewell(last) == ("internal_error", "the server failed; try again")
     place.assert_empty()
 
 
@@ -256,7 +289,8 @@ async def test_a_thread_that_is_erased_meanwhile_ends_the_stream(place: Place) -
     """When the thread is gone by the time of the replay the stream ends."""
     del place.desk.logs[KEY]
     async with place.reading() as chunks:
-        assert await rest(chunks) == []
+        (last,) = await rest(chunks)
+        assert farewell(last)[0] == "not_found"
     place.assert_empty()
 
 
@@ -266,5 +300,6 @@ async def test_a_thread_that_is_erased_ends_the_stream(place: Place) -> None:
         await take(chunks, 1)
         place.desk.erase(KEY)
         place.desk.commit(KEY)
-        assert await rest(chunks) == []
+        (last,) = await rest(chunks)
+        assert farewell(last) == ("not_found", "the thread was erased")
     place.assert_empty()

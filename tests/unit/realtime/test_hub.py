@@ -39,6 +39,7 @@ class SteppedWorld:
         self.published = committed
         self.erased_to = 0
         self.heard: list[int] = []
+        self.went_back_to: int | None = None
         self.pages = 0
         self.subscription = Subscription(KEY, self.hear)
 
@@ -49,6 +50,10 @@ class SteppedWorld:
             assert (frame["thread_id"], frame["reason"]) == (KEY[1], "retention")
             assert frame["from_seq"] <= frame["to_seq"] <= self.erased_to
             self.heard.extend(range(frame["from_seq"], frame["to_seq"] + 1))
+        elif frame["type"] == "error":
+            assert (frame["code"], frame["thread_id"]) == ("seq_ahead", KEY[1])
+            assert self.heard == []
+            self.went_back_to = frame["last_seq"]
         else:
             self.heard.append(frame["seq"])
 
@@ -65,10 +70,12 @@ class SteppedWorld:
         self.pages += 1
         return page
 
-    async def erased_to_seq(self) -> int:
-        """Where the log begins, told a little later."""
+    async def bounds(self) -> tuple[int, int]:
+        """Where the log begins and ends, while it grows as during a read."""
         await turn()
-        return self.erased_to
+        bounds = self.erased_to, len(self.log)
+        await turn()
+        return bounds
 
     def expire(self, count: int) -> None:
         """The oldest entries that everybody has been told are erased."""
@@ -102,7 +109,7 @@ def test_replay_and_live_join_without_a_hole_or_a_double(
     page: int, held: int, committed: int, after: int, happens: list[str]
 ) -> None:
     """However commits, delivery, page reads and retention interleave, the reader gets each entry once, in order, or
-    is told of the gap that it fell into."""
+    is told of the gap that it fell into; one who has more than there is hears so once, and then all that is new."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hub_module, "PAGE", page)
         patch.setattr(hub_module, "MAX_HELD", held)
@@ -119,11 +126,17 @@ def test_replay_and_live_join_without_a_hole_or_a_double(
                 world.expire(2)
             else:
                 world.publish(1 if action == "publish one" else len(world.log))
-            assert world.heard == list(range(after + 1, after + 1 + len(world.heard)))
+            start = after if world.went_back_to is None else world.went_back_to
+            assert world.heard == list(range(start + 1, start + 1 + len(world.heard)))
         while behind:
             behind = advance(reader)
         world.publish(len(world.log))
-        assert world.heard == list(range(after + 1, len(world.log) + 1))
+        start = after if world.went_back_to is None else world.went_back_to
+        assert committed <= start <= after or world.went_back_to is None
+        assert world.heard == list(range(start + 1, len(world.log) + 1))
+        world.commit()
+        world.publish(1)
+        assert world.heard == list(range(start + 1, len(world.log) + 1))
 
 
 @given(committed=st.integers(0, 5), early=st.integers(0, 5), late=st.integers(0, 5))
@@ -192,7 +205,7 @@ async def test_a_thread_that_is_not_there_is_told() -> None:
         async def read(self, after_seq: int, limit: int) -> Sequence[LogEntry]:
             raise NotFoundError
 
-        async def erased_to_seq(self) -> int:
+        async def bounds(self) -> tuple[int, int]:
             raise NotFoundError
 
     async def send(text: str) -> None:
@@ -213,8 +226,8 @@ async def test_pages_are_of_the_size_that_is_asked_for() -> None:
             asked.append((after_seq, limit))
             return log[after_seq : after_seq + limit]
 
-        async def erased_to_seq(self) -> int:
-            return 0
+        async def bounds(self) -> tuple[int, int]:
+            return 0, len(log)
 
     heard: list[str] = []
 

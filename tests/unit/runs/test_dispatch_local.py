@@ -399,7 +399,7 @@ async def test_a_run_that_is_cut_off_again_and_again_is_given_up(database: Datab
             await office.take_up()
         await agent.began("r")
         assert [run.attempt for run in office.claimed] == [attempt]
-        await office.dispatcher.close(0)
+        await office.crash()
     office = Office(database, HeldAgent(), max_attempts=2)
     await office.take_up()
     await office.ended("r")
@@ -460,6 +460,26 @@ async def test_closing_stops_what_does_not_end_in_time(office: Office, agent: He
     assert agent.run_ids == ["r1", "r3"]
     assert agent.going_on == 0
     assert await _statuses(office.database) == {"r1": "running", "r2": "queued", "r3": "running"}
+
+
+async def test_closing_again_and_again_wears_no_run_out(database: Database) -> None:
+    """A run that is stopped by as many orderly stops as it may have attempts, and more, is done at last; what it is
+    given up for are crashes, also those between the stops."""
+    for attempt in range(1, 6):
+        agent = HeldAgent()
+        office = Office(database, agent, max_attempts=2)
+        if attempt == 1:
+            await office.offer("alice", "t", "r")
+        else:
+            await office.take_up()
+        await agent.began("r")
+        assert [run.attempt for run in office.claimed] == [attempt]
+        await (office.crash() if attempt == 3 else office.dispatcher.close(0))
+    office = Office(database, HeldAgent(held=False), max_attempts=2)
+    await office.take_up()
+    await office.ended("r")
+    await office.idle()
+    assert await _statuses(database) == {"r": "completed"}
 
 
 async def test_closing_before_a_task_has_begun(office: Office, agent: HeldAgent) -> None:

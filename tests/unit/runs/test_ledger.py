@@ -25,6 +25,7 @@ from netra_backend.app.runs.ledger import (
     CancelRun,
     ClaimRun,
     Command,
+    HandBackRun,
     Ledger,
     SubmitMessage,
     Written,
@@ -373,10 +374,28 @@ def test_another_attempt_may_not_write(book: Book, attempt: int) -> None:
     assert isinstance(refusal, StaleRunError)
 
 
+def test_what_was_handed_back_does_not_wear_a_run_out(book: Book) -> None:
+    """Attempts that a server has ended in order are not among those after which a run is given up; the last one only
+    can be handed back, while it goes on, and nothing is logged of it."""
+    run = book.claimed()
+    for attempt in (1, 2, 3):
+        assert isinstance(book.refusal(HandBackRun("alice", run.run_id, attempt + 1)), StaleRunError)
+        handed_back = book.write(HandBackRun("alice", run.run_id, attempt))
+        assert handed_back == Written(book.run(run.run_id), ())
+        claimed = book.write(ClaimRun("alice", run.run_id, attempt, max_attempts=2)).run
+        assert (claimed.status, claimed.attempt, claimed.handed_back) == (RunStatus.RUNNING, attempt + 1, attempt)
+    assert book.write(ClaimRun("alice", run.run_id, 4, max_attempts=2)).run.attempt == 5  # cut off for the first time
+    given_up = book.write(ClaimRun("alice", run.run_id, 5, max_attempts=2))
+    assert (given_up.run.status, given_up.run.error) == (RunStatus.FAILED, "attempts_exhausted")
+    assert "stopped 2 times" in given_up.entries[0].data
+    assert [type_ for _, type_, _, _ in book.log()] == ["user_message", "agent_started", "agent_failed"]
+
+
 def test_a_run_that_waits_may_not_be_written_to(book: Book) -> None:
     """Before the claim nobody holds the run."""
     run = book.write(message("alice", "t", "r")).run
     assert isinstance(book.refusal(AppendEvents(run, (happening(run),))), StaleRunError)
+    assert isinstance(book.refusal(HandBackRun("alice", run.run_id, 0)), StaleRunError)
 
 
 @pytest.mark.parametrize("outcome", [RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED])
@@ -395,6 +414,7 @@ def test_an_ended_run_stays_as_it_is(book: Book, outcome: RunStatus) -> None:
         AppendEvents(run, (happening(run),)),
         AppendEvents(ended, (completion(run),), RunStatus.COMPLETED),
         ClaimRun("alice", run.run_id),
+        HandBackRun("alice", run.run_id, run.attempt),
     ):
         assert isinstance(book.refusal(command), StaleRunError)
     before = book.rows()
@@ -474,7 +494,11 @@ def test_an_unknown_run_is_not_found(book: Book, user_id: str) -> None:
     refusals = [
         book.refusal(command)
         for run_id in ("of-bob", "nowhere")
-        for command in (ClaimRun(user_id, run_id), CancelRun(user_id, run_id, "why"))
+        for command in (
+            ClaimRun(user_id, run_id),
+            CancelRun(user_id, run_id, "why"),
+            HandBackRun(user_id, run_id, 0),
+        )
     ]
     assert {(type(refusal), str(refusal)) for refusal in refusals} == {(NotFoundError, str(NotFoundError()))}
 

@@ -21,11 +21,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from netra_backend.app.agents.registry import AgentRegistry
 from netra_backend.app.agents.supervisor import Supervisor
 from netra_backend.app.db.engine import Database
+from netra_backend.app.db.errors import StorageUnavailableError
 from netra_backend.app.db.repositories.event_log import EventLog
 from netra_backend.app.realtime.hub import Hub, Subscription
 from netra_backend.app.runs.admission import Admission
 from netra_backend.app.runs.dispatch_local import LocalDispatcher
-from netra_backend.app.runs.ledger import Command, Ledger, Written
+from netra_backend.app.runs.ledger import Command, HandBackRun, Ledger, Written
 from netra_backend.app.runs.rate_limit import RateLimit
 from netra_backend.app.runs.run_journal import RunJournal
 from netra_backend.app.runs.run_service import RunService
@@ -114,6 +115,8 @@ class MortalLedger(Ledger):
 
     def write(self, command: Command, on_commit: Callable[[Written], None] | None = None) -> asyncio.Future[Written]:
         """Write; see `Ledger.write`. A dead one never answers."""
+        if self.is_dead and isinstance(command, HandBackRun):
+            raise StorageUnavailableError("the process is dead")  # nobody is there to wait
         if self.is_dead:
             return asyncio.get_running_loop().create_future()
         return super().write(command, on_commit)

@@ -11,17 +11,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from netra_backend.app.agents.base import JournalEmitter
+from netra_backend.app.agents.replay import Replay
 from netra_backend.app.db.engine import Database
 from netra_backend.app.db.errors import StorageUnavailableError
+from netra_backend.app.db.repositories.event_log import EventLog
 from netra_backend.app.db.repositories.threads import ThreadRepository
+from netra_backend.app.realtime.messages import event_frame
 from netra_backend.app.runs import run_journal as run_journal_module
 from netra_backend.app.runs.ledger import AppendEvents, CancelRun, Command, Ledger, Written
 from netra_backend.app.runs.run_journal import RunJournal
 from netra_backend.app.runs.run_record import RunRecord
-from netra_backend.app.services.agent_events import AgentEvent, LogEntry
-from netra_backend.app.services.refusals import StaleRunError
+from netra_backend.app.services.agent_events import AgentEvent, EventType, LogEntry
+from netra_backend.app.services.json_values import JsonValue
+from netra_backend.app.services.refusals import EventRefusedError, StaleRunError
 from netra_backend.app.services.run_state import RunStatus
-from tests.support.database import add_users, all_rows, disk_full, writer_held
+from tests.support.database import add_users, all_rows, disk_full, refuse_rows, writer_held
 from tests.support.made_contexts import make_context
 from tests.support.stored_runs import Published, claimed_run, completion, context_of, happening, in_attempt
 
@@ -316,6 +321,66 @@ async def test_a_finished_journal_takes_nothing_more(desk: Desk) -> None:
 async def _say_and_flush(desk: Desk, text: str) -> None:
     await desk.say(text)
     await desk.journal.flush()
+
+
+async def _poison(desk: Desk) -> None:
+    """Let the database refuse events that hold the word."""
+    await refuse_rows(desk.database, "INSERT", "events", "NEW.data LIKE '%poison%'")
+
+
+async def test_an_event_that_cannot_be_stored_fails_the_run(desk: Desk) -> None:
+    """What the database refuses for good is not tried again: whoever writes or waits hears of it, the log is whole up
+    to there, and the run can be ended as failed, but not as completed."""
+    await _poison(desk)
+    await _say_and_flush(desk, "good")
+    async with writer_held(desk.database):
+        await desk.say("before it", "poison", "beside it")
+        await asyncio.sleep(0)  # its command is under way
+        await desk.say("behind it")
+        waiting = [asyncio.ensure_future(desk.journal.flush()) for _ in range(2)]
+        await asyncio.sleep(0)
+    completing = desk.journal.finish(completion(desk.run), RunStatus.COMPLETED)
+    for refused in (*waiting, desk.say("late"), desk.journal.flush(), completing):
+        with pytest.raises(EventRefusedError, match="refuses an event of the run"):
+            await asyncio.wait_for(refused, PATIENCE)
+    await asyncio.wait_for(desk.journal.finish(completion(desk.run), RunStatus.FAILED, "agent_error"), PATIENCE)
+    with pytest.raises(StaleRunError):
+        await desk.say("stray")
+    assert await desk.stored() == desk.said == ["good", "before it", "done"]
+    assert await desk.status() is RunStatus.FAILED
+
+
+async def test_an_answer_that_cannot_be_stored_fails_the_run(desk: Desk) -> None:
+    """The last event itself may be refused for good: then the run has not ended, and its end is another one."""
+    await _poison(desk)
+    answer = happening(desk.run, "poison", type_=EventType.AGENT_COMPLETED, final=True)
+    with pytest.raises(EventRefusedError):
+        await asyncio.wait_for(desk.journal.finish(answer, RunStatus.COMPLETED), PATIENCE)
+    assert await desk.status() is RunStatus.RUNNING
+    await asyncio.wait_for(desk.journal.finish(completion(desk.run), RunStatus.FAILED, "agent_error"), PATIENCE)
+    assert await desk.stored() == ["done"]
+
+
+async def test_any_character_can_be_stored(desk: Desk) -> None:
+    """Text with a NUL, which PostgreSQL has no place for, is stored in its JSON spelling on every database."""
+    emit = JournalEmitter(context_of(desk.run), "echo", desk.journal, Replay(()))
+    text = "a\0b \ufffe \x1b \N{PILE OF POO}"
+    await emit.thinking(text)
+    tool = await emit.tool(text, _returning({text: [text]}), arguments={text: text})
+    await desk.journal.flush()
+    log = await EventLog(context_of(desk.run), desk.database).read(2, 10)
+    thought, executing, completed = (json.loads(entry.data) for entry in log)
+    assert thought == {"text": text}
+    assert (executing["tool"], executing["arguments"]) == (text, {text: text})
+    assert completed["result"] == tool == {text: [text]}
+    assert [event_frame(entry) for entry in log] == [event_frame(entry) for entry in desk.published.entries]
+
+
+def _returning(value: JsonValue) -> Callable[[], Awaitable[JsonValue]]:
+    async def call() -> JsonValue:
+        return value
+
+    return call
 
 
 async def test_a_disk_that_is_full_for_a_while_loses_nothing(database: Database, run: RunRecord) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,16 +14,20 @@ from uuid import UUID
 
 import pytest
 
+from netra_backend.app.agents.registry import AgentRegistry
+from netra_backend.app.agents.supervisor import Supervisor
 from netra_backend.app.db.engine import Database
 from netra_backend.app.db.errors import StorageUnavailableError
 from netra_backend.app.db.repositories.threads import ThreadRepository
+from netra_backend.app.db.system_operations import find_unfinished_runs
 from netra_backend.app.runs.ledger import AppendEvents, CancelRun, ClaimRun, Ledger
 from netra_backend.app.runs.rate_limit import RateLimit
 from netra_backend.app.runs.run_record import RunRecord
 from netra_backend.app.runs.run_service import RunService
 from netra_backend.app.runs.stored_bytes import StoredBytes
 from netra_backend.app.services.agent_events import LogEntry
-from netra_backend.app.services.ports import Execute, Journal
+from netra_backend.app.services.json_values import JsonValue
+from netra_backend.app.services.ports import Emitter, Execute, Journal
 from netra_backend.app.services.refusals import (
     InvalidRequestError,
     MessageReusedError,
@@ -36,7 +43,15 @@ from netra_backend.app.services.refusals import (
 from netra_backend.app.services.run_state import RunStatus
 from netra_backend.app.services.submission import Accepted, IfBusy, Submission
 from netra_backend.app.services.user_execution_context import UserExecutionContext
-from tests.support.database import Backend, add_users, all_rows, open_database, storage_refused, writer_held
+from tests.support.database import (
+    Backend,
+    add_users,
+    all_rows,
+    open_database,
+    refuse_rows,
+    storage_refused,
+    writer_held,
+)
 from tests.support.dispatching import PATIENCE, HeldAgent, Office
 from tests.support.stored_runs import completion, happening, message
 
@@ -222,8 +237,11 @@ async def test_a_user_has_so_many_unfinished_runs(database: Database, agent: Hel
     service = Service(database, agent, max_unfinished=3, max_running_per_user=1)
     for number in range(3):
         await service.submit("alice", f"t{number}", f"r{number}")
-    with pytest.raises(TooManyRunsError, match="3 unfinished runs"):
+    with pytest.raises(TooManyRunsError, match="3 unfinished runs") as refused:
         await service.submit("alice", "t3", "r3")
+    first = min(run.deadline for run in service.admission.runs_of("alice")) - datetime.now(UTC)
+    assert refused.value.retry_after is not None
+    assert first.total_seconds() <= refused.value.retry_after <= TIMEOUT.total_seconds()
     await service.submit("bob", "t", "of-bob")
     assert "r3" not in await service.stored()
     agent.release("r0")
@@ -669,6 +687,47 @@ async def test_a_process_that_ends_anywhere_loses_and_doubles_nothing(
         for thread_id in ("t0", "t1"):
             seqs = [row._mapping["seq"] for row in log if row._mapping["thread_id"] == thread_id]
             assert seqs == list(range(1, len(seqs) + 1))
+
+
+async def test_an_event_that_the_database_refuses_ends_the_run_at_once(database: Database) -> None:
+    """In its first attempt, with the reason, whatever the agent makes of it; nothing is left to be taken up."""
+
+    class Poisoner:
+        async def run(self, context: UserExecutionContext, message: str, emit: Emitter) -> JsonValue:
+            await emit.thinking("good")
+            await emit.tool("look", self.look)
+            await emit.thinking("poison")
+            with suppress(Exception):
+                await emit.tool("look", self.look)
+            return "done" if message == "go on" else await emit.tool("look", self.look)
+
+        async def look(self) -> JsonValue:
+            return None
+
+    await refuse_rows(database, "INSERT", "events", "NEW.data LIKE '%poison%'")
+    registry = AgentRegistry()
+    registry.register("echo", Poisoner)
+    service = Service(database, Supervisor(registry).execute)
+    for text in ("go on", "stop"):
+        run_id = (await service.submit("alice", text, text.replace(" ", "-"), text=text)).run_id
+        await service.ended(run_id)
+        assert service.published.types(run_id) == [
+            "user_message",
+            "agent_started",
+            "agent_thinking",
+            "tool_executing",
+            "tool_completed",
+            "agent_failed",
+        ]
+        final = service.published.final(run_id)
+        assert final is not None
+        told = json.loads(final.data)
+        assert told["code"] == "agent_error"
+        pattern = r"the database refuses an event of the run, .* \((IntegrityError|CheckViolation)\)"
+        assert re.fullmatch(pattern, told["message"])
+        row = (await service.stored())[run_id]
+        assert (row.status, row.attempt, row.error) == ("failed", 1, "agent_error")
+    assert await database.read(find_unfinished_runs) == []
 
 
 async def test_what_is_stopped_at_the_end_is_done_at_the_next_start(backend: Backend, tmp_path: Path) -> None:

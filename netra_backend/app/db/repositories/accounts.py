@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, Row, Table, bindparam, delete, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, bindparam, delete, exists, select, tuple_, update
 
 from netra_backend.app.db.tables import events, runs, sessions, threads, usage_records, usage_uploads, users
 
-from .repository import Repository, own, present
+from .repository import OWNER, Repository, own, present
 
 EXPORTED: tuple[tuple[str, Table], ...] = (
     ("account", users),
@@ -50,6 +50,14 @@ _STOP: Final = (
     .where(threads.c.thread_id.in_(select(runs.c.thread_id).where(own(runs), runs.c.finished_at.is_(None))))
     .values(erased_at=bindparam("now"))
 )
+
+
+def _is_kept(table: Table) -> ColumnElement[bool]:
+    """That the upload of a row was not erased."""
+    upload = usage_uploads.alias("of_row")
+    return exists().where(
+        upload.c.user_id == bindparam(OWNER), upload.c.upload_id == table.c.upload_id, upload.c.erased_at.is_(None)
+    )
 
 
 def export_line(row: Mapping[str, Any]) -> bytes:
@@ -124,6 +132,8 @@ class AccountRepository(Repository):
         statement = select(table).where(own(table)).order_by(*key).limit(limit)
         if "thread_id" in table.c:
             statement = statement.where(present(table.c.thread_id))
+        if "upload_id" in table.c:
+            statement = statement.where(_is_kept(table))
         if after is not None:
             statement = statement.where(tuple_(*key) > after)
         return await self._rows(statement)

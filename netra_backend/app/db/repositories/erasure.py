@@ -11,7 +11,17 @@ from sqlalchemy import Connection, Row, Table, bindparam, delete, func, or_, sel
 
 from netra_backend.app.db.bulk import execute_many
 from netra_backend.app.db.engine import Database
-from netra_backend.app.db.tables import ERASED_MESSAGE, UtcDateTime, events, metadata, runs, threads, users
+from netra_backend.app.db.tables import (
+    ERASED_MESSAGE,
+    UtcDateTime,
+    events,
+    metadata,
+    runs,
+    threads,
+    usage_records,
+    usage_uploads,
+    users,
+)
 from netra_backend.app.services.agent_events import EventType
 from netra_backend.app.services.user_execution_context import UserExecutionContext
 
@@ -50,6 +60,18 @@ _REMEMBER: Final = (
     update(threads)
     .where(own(threads), threads.c.thread_id == bindparam("of_thread"))
     .values(erased_to_seq=bindparam("to_seq"))
+)
+_ERASED_UPLOAD: Final = (
+    select(usage_uploads.c.upload_id).where(own(usage_uploads), usage_uploads.c.erased_at.is_not(None)).limit(1)
+)
+_OF_UPLOAD: Final = own(usage_records) & (usage_records.c.upload_id == bindparam("upload_id"))
+_LAST_OF_BATCH: Final = (
+    select(usage_records.c.line).where(_OF_UPLOAD).order_by(usage_records.c.line).limit(1).offset(bindparam("before"))
+)
+_ERASE_RECORDS: Final = delete(usage_records).where(_OF_UPLOAD)
+_ERASE_SOME_RECORDS: Final = _ERASE_RECORDS.where(usage_records.c.line <= bindparam("to_line"))
+_ERASE_UPLOAD: Final = delete(usage_uploads).where(
+    own(usage_uploads), usage_uploads.c.upload_id == bindparam("upload_id"), usage_uploads.c.erased_at.is_not(None)
 )
 _USER_IS_ERASED: Final = select(users.c.user_id).where(own(users), users.c.erased_at.is_not(None))
 _ERASE_USER: Final = delete(users).where(own(users), users.c.erased_at.is_not(None))
@@ -103,6 +125,24 @@ class ErasureRepository(Repository):
         if last is not None:
             some = some.where(tuple_(*key) <= tuple(last))
         return self._execute(connection, some).rowcount
+
+    async def erase_of_uploads(self) -> bool:
+        """Erase some records of one of the user's uploads that were erased, and at last the upload."""
+
+        def work(connection: Connection) -> bool:
+            upload_id = self._execute(connection, _ERASED_UPLOAD).scalar_one_or_none()
+            if upload_id is None:
+                return True
+            of_upload = {"upload_id": upload_id}
+            last = self._execute(connection, _LAST_OF_BATCH, **of_upload, before=self._batch - 1).scalar_one_or_none()
+            if last is None:
+                self._execute(connection, _ERASE_RECORDS, **of_upload)
+                self._execute(connection, _ERASE_UPLOAD, **of_upload)
+            else:
+                self._execute(connection, _ERASE_SOME_RECORDS, **of_upload, to_line=last)
+            return False
+
+        return await self._write(work)
 
     async def expire(self, before: datetime) -> bool:
         """Erase some of the oldest entries of the context's thread, and the messages that they tell.

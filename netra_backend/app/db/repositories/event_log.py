@@ -28,7 +28,7 @@ _READ: Final = (
     .order_by(events.c.seq)
     .limit(bindparam("rows"))
 )
-_ERASED_TO: Final = select(threads.c.erased_to_seq).where(
+_BOUNDS: Final = select(threads.c.erased_to_seq, threads.c.last_seq).where(
     own(threads), threads.c.thread_id == bindparam("thread_id"), present(bindparam("thread_id"))
 )
 
@@ -58,12 +58,13 @@ class EventLog(Repository):
         def work(connection: Connection) -> list[LogEntry]:
             of_thread = {"thread_id": self._thread_id, "after_seq": after_seq, "rows": limit}
             entries = [to_entry(row) for row in self._execute(connection, _READ, **of_thread)]
-            if not entries and self._execute(connection, _ERASED_TO, thread_id=self._thread_id).one_or_none() is None:
+            if not entries and self._execute(connection, _BOUNDS, thread_id=self._thread_id).one_or_none() is None:
                 raise NotFoundError
             return entries
 
         return await self._read(work)
 
-    async def erased_to_seq(self) -> int:
-        """Up to which seq retention has erased the log; 0 when it has not. Raises NotFoundError."""
-        return int((await self._row(_ERASED_TO, thread_id=self._thread_id)).erased_to_seq)
+    async def bounds(self) -> tuple[int, int]:
+        """Up to which seq retention has erased the log, 0 when it has not, and its last seq; raises NotFoundError."""
+        row = await self._row(_BOUNDS, thread_id=self._thread_id)
+        return row.erased_to_seq, row.last_seq

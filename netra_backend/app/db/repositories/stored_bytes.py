@@ -9,7 +9,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
-from netra_backend.app.db.tables import events, threads, usage_records
+from netra_backend.app.db.tables import events, threads, usage_records, usage_uploads
 
 from .repository import Repository, own
 
@@ -37,7 +37,14 @@ _LOGGED: Final = (
     .join_from(events, threads, _OF_THREAD)
     .where(own(events), own(threads), threads.c.erased_at.is_(None))
 )
-_USAGE_RECORDS: Final = select(func.count()).select_from(usage_records).where(own(usage_records))
+_OF_UPLOAD: Final = (usage_uploads.c.user_id == usage_records.c.user_id) & (
+    usage_uploads.c.upload_id == usage_records.c.upload_id
+)
+_USAGE_RECORDS: Final = (
+    select(func.count())
+    .join_from(usage_records, usage_uploads, _OF_UPLOAD)
+    .where(own(usage_records), own(usage_uploads), usage_uploads.c.erased_at.is_(None))
+)
 
 
 class StoredBytesRepository(Repository):

@@ -13,10 +13,11 @@ from typing import Any, Final
 from uuid import uuid4
 
 from sqlalchemy import Connection, Row, Select, bindparam, delete, func, insert, select, tuple_, update
+from sqlalchemy.exc import IntegrityError
 
 from netra_backend.app.db.bulk import execute_many
-from netra_backend.app.db.tables import usage_records, usage_uploads
-from netra_backend.app.services.refusals import LimitExceededError
+from netra_backend.app.db.tables import usage_records, usage_uploads, users
+from netra_backend.app.services.refusals import LimitExceededError, NotFoundError
 from netra_backend.app.services.usage_record import UsageRecord
 
 from .repository import Repository, decode_cursor, encode_cursor, own
@@ -43,13 +44,13 @@ class Upload:
 _OF_UPLOAD: Final = (usage_uploads.c.user_id == usage_records.c.user_id) & (
     usage_uploads.c.upload_id == usage_records.c.upload_id
 )
-_IS_COMPLETE: Final = usage_uploads.c.completed_at.is_not(None)
+_IS_SEEN: Final = usage_uploads.c.completed_at.is_not(None) & usage_uploads.c.erased_at.is_(None)
 _PLACE: Final = (usage_records.c.upload_id, usage_records.c.line)
 
 
 def _seen(*columns: Any) -> Select[Any]:
-    """A selection of the user's records whose upload is complete."""
-    return select(*columns).join_from(usage_records, usage_uploads, _OF_UPLOAD).where(own(usage_records), _IS_COMPLETE)
+    """A selection of the user's records whose upload is complete and not erased."""
+    return select(*columns).join_from(usage_records, usage_uploads, _OF_UPLOAD).where(own(usage_records), _IS_SEEN)
 
 
 _PAGE: Final = _seen(*_PLACE, *_COLUMNS).order_by(*_PLACE).limit(bindparam("rows"))
@@ -59,7 +60,7 @@ _INSERTED: Final = ("user_id", "upload_id", "line", *_FIELDS)
 _COUNT_WITH: Final = (
     select(func.count())
     .join_from(usage_records, usage_uploads, _OF_UPLOAD)
-    .where(own(usage_records), _IS_COMPLETE | (usage_uploads.c.upload_id == bindparam("with_upload")))
+    .where(own(usage_records), _IS_SEEN | (usage_uploads.c.upload_id == bindparam("with_upload")))
 )
 _COMPLETE: Final = (
     update(usage_uploads)
@@ -67,19 +68,10 @@ _COMPLETE: Final = (
     .values(completed_at=bindparam("completed_at"))
 )
 _FORGET: Final = delete(usage_uploads).where(own(usage_uploads), usage_uploads.c.upload_id == bindparam("upload_id"))
-_HIDE: Final = (  # as if it had never been completed: a start erases what a crash leaves of it
-    update(usage_uploads)
-    .where(own(usage_uploads), usage_uploads.c.completed_at.is_not(None))
-    .values(completed_at=None)
-    .returning(usage_uploads.c.upload_id)
-)
-_OF_ONE_UPLOAD: Final = own(usage_records) & (usage_records.c.upload_id == bindparam("upload_id"))
-_LAST_OF_BATCH: Final = (
-    select(usage_records.c.line).where(_OF_ONE_UPLOAD).order_by(usage_records.c.line).limit(1).offset(CHUNK - 1)
-)
-_ERASE_BATCH: Final = delete(usage_records).where(_OF_ONE_UPLOAD, usage_records.c.line <= bindparam("to_line"))
-_ERASE_REST: Final = delete(usage_records).where(_OF_ONE_UPLOAD)
-_COMPLETE_IDS: Final = select(usage_uploads.c.upload_id).where(own(usage_uploads), _IS_COMPLETE)
+_COUNT: Final = _seen(func.count())
+_ERASE: Final = update(usage_uploads).where(own(usage_uploads), _IS_SEEN).values(erased_at=bindparam("erased_at"))
+_SEEN_IDS: Final = select(usage_uploads.c.upload_id).where(own(usage_uploads), _IS_SEEN)
+_USER: Final = select(users.c.user_id).where(own(users), users.c.erased_at.is_(None))
 
 
 class UsageRecordRepository(Repository):
@@ -100,8 +92,8 @@ class UsageRecordRepository(Repository):
             last = page[-1]
             page = await self._rows(_NEXT_PAGE, rows=READ_PAGE, upload_id=last.upload_id, line=last.line)
             found.extend(page)
-        complete = {upload_id for upload_id, *_ in await self._rows(_COMPLETE_IDS)}
-        return await asyncio.to_thread(_in_order, [row for row in found if row.upload_id in complete])
+        seen = {upload_id for upload_id, *_ in await self._rows(_SEEN_IDS)}
+        return await asyncio.to_thread(_in_order, [row for row in found if row.upload_id in seen])
 
     async def page(self, *, limit: int, cursor: str | None) -> tuple[list[UsageRecord], str | None]:
         """A page of the records, in the order of their uploads' ids and lines, and the cursor of the next page."""
@@ -126,6 +118,7 @@ class UsageRecordRepository(Repository):
 
         Raises:
             LimitExceededError: the user would have more than `most`; nothing is kept.
+            NotFoundError: the account was erased meanwhile.
         """
         upload_id = str(uuid4())
         rows = iter(records)
@@ -156,13 +149,18 @@ class UsageRecordRepository(Repository):
         is_last: bool,
         most: int,
     ) -> None:
+        if self._execute(connection, _USER).one_or_none() is None:
+            raise NotFoundError
         now = datetime.now(UTC)
         of_upload = {"user_id": self._user_id, "upload_id": upload_id}
-        if is_first:
-            connection.execute(insert(usage_uploads).values(**of_upload, created_at=now, completed_at=None))
-        if chunk:
-            rows = [(self._user_id, upload_id, line, *_VALUES(record)) for line, record in chunk]
-            execute_many(connection, _INSERT, _INSERTED, rows)
+        try:
+            if is_first:
+                connection.execute(insert(usage_uploads).values(**of_upload, created_at=now, completed_at=None))
+            if chunk:
+                rows = [(self._user_id, upload_id, line, *_VALUES(record)) for line, record in chunk]
+                execute_many(connection, _INSERT, _INSERTED, rows)
+        except IntegrityError:  # erased by another process between the two statements
+            raise NotFoundError from None
         if is_last:
             if self._execute(connection, _COUNT_WITH, with_upload=upload_id).scalar_one() > most:
                 raise LimitExceededError(f"you may keep at most {most} usage records; delete the old ones first")
@@ -172,25 +170,18 @@ class UsageRecordRepository(Repository):
         self._execute(connection, _FORGET, upload_id=upload_id)
 
     async def erase(self) -> int:
-        """Erase all records, unseen from the first moment, then in batches; says how many there were."""
+        """Erase all records: from now on they are not there. `Eraser.finish_usage_records` takes them away, in batches.
 
-        def hide(connection: Connection) -> list[str]:
-            return list(self._execute(connection, _HIDE).scalars())
+        Returns:
+            How many there were.
+        """
 
-        erased = 0
-        for upload_id in await self._write(hide):
-            while count := await self._write(partial(self._erase_batch, upload_id)):
-                erased += count
-        return erased
+        def work(connection: Connection) -> int:
+            count = self._execute(connection, _COUNT).scalar_one()
+            self._execute(connection, _ERASE, erased_at=datetime.now(UTC))
+            return int(count)
 
-    def _erase_batch(self, upload_id: str, connection: Connection) -> int:
-        """Erase some records of an upload, and the upload when none are left; says how many."""
-        last = self._execute(connection, _LAST_OF_BATCH, upload_id=upload_id).scalar_one_or_none()
-        if last is not None:
-            return self._execute(connection, _ERASE_BATCH, upload_id=upload_id, to_line=last).rowcount
-        count = self._execute(connection, _ERASE_REST, upload_id=upload_id).rowcount
-        self._execute(connection, _FORGET, upload_id=upload_id)
-        return count
+        return await self._write(work)
 
 
 def _in_order(rows: Sequence[Row[Any]]) -> list[UsageRecord]:
