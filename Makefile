@@ -14,7 +14,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV PIP_PREFIX PIP_REQUIRE_VIRTUALENV PIP
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check bench drift soak lock clean
+.PHONY: help run serve test check bench drift soak storm lock clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
@@ -58,6 +58,9 @@ soak: $(READY) ## the long golden paths, with dropped connections and a killed s
 	@$(BIN)/netra golden-path --users 200 --journeys 20 --kill-every 5
 	@$(BIN)/python -m tests.support.postgres \
 	  $(BIN)/netra golden-path --users 200 --journeys 20 --kill-every 5 --database-url {url}
+
+storm: $(READY) ## 2,000 callers who go away, in each of three ways, over both databases, slowed below the driver
+	@$(BIN)/python -m tests.support.storms 2000 $(ARGS)
 
 lock: ## requirements/dev.lock from pyproject.toml; LOCK_ARGS=--upgrade raises the pins
 	@echo "resolving requirements/dev.lock"
