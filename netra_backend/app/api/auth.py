@@ -49,7 +49,7 @@ Password = Annotated[AnyPassword, Field(min_length=MIN_CHARACTERS)]
 class Registration(_Body):
     """A new account."""
 
-    email: Annotated[str, Field(max_length=254), AfterValidator(canonical_email)]
+    email: Annotated[str, Field(max_length=254, json_schema_extra={"format": "email"}), AfterValidator(canonical_email)]
     password: Password
 
 

@@ -33,7 +33,12 @@ from netra_backend.app.db.system_operations import insert_session
 from netra_backend.app.db.tables import metadata, threads
 from netra_backend.app.runs.ledger import AppendEvents, ClaimRun, Ledger
 from netra_backend.app.services.agent_events import EventType
-from netra_backend.app.services.refusals import InvalidRequestError, LimitExceededError, NotFoundError
+from netra_backend.app.services.refusals import (
+    InvalidRequestError,
+    LimitExceededError,
+    NotFoundError,
+    ThreadExistsError,
+)
 from netra_backend.app.services.run_state import RunStatus
 from netra_backend.app.services.usage_record import UsageRecord
 from tests.support.database import SIGNED_UP, WAIT_SECONDS, add_users, administer, all_rows, disk_full, writer_held
@@ -485,9 +490,8 @@ async def test_a_thread_is_made_once(database: Database) -> None:
     await add_users(database, "alice")
     repository = _threads("alice", database)
     made = await repository.create("t", "first")
-    with pytest.raises(InvalidRequestError, match="already") as caught:
+    with pytest.raises(ThreadExistsError, match="already"):
         await repository.create("t", "second")
-    assert caught.value.code == "thread_exists"
     assert await repository.get("t") == made == Thread("t", "first", made.created_at, made.created_at, 0)
 
 
