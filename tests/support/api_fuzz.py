@@ -13,8 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from tests.support import schemathesis_hooks as hooks
 from tests.support.person import Person, a_person
-from tests.support.schemathesis_hooks import SERVER, TOKENS
 from tests.support.server import ROOT
 from tests.support.siege import Siege
 
@@ -37,7 +37,9 @@ class Fuzzed:
     told: str
 
 
-async def fuzz_api(siege: Siege, *, examples: int, seed: int, as_nobody: bool = False) -> Fuzzed:
+async def fuzz_api(
+    siege: Siege, *, examples: int, seed: int, as_nobody: bool = False, phases: str = "coverage,fuzzing,stateful"
+) -> Fuzzed:
     """Ask all that the document describes, by every phase and with every check.
 
     Args:
@@ -45,10 +47,12 @@ async def fuzz_api(siege: Siege, *, examples: int, seed: int, as_nobody: bool = 
         examples: how many cases at most for each operation and phase.
         seed: of the cases.
         as_nobody: whether who asks is not signed in.
+        phases: how cases are made up, as schemathesis calls it.
     """
     command = [
         sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "--no-color", "run",
-        f"{siege.server.url}/openapi.json", "--checks", "all", "--max-examples", str(examples), "--seed", str(seed),
+        f"{siege.server.url}/openapi.json", "--phases", phases, "--checks", "all", "--max-examples", str(examples),
+        "--seed", str(seed),
     ]  # fmt: skip
     async with a_person(siege.server) as ann, a_person(siege.server) as bob:
         with TemporaryDirectory() as folder:
@@ -56,11 +60,11 @@ async def fuzz_api(siege: Siege, *, examples: int, seed: int, as_nobody: bool = 
                 accounts = Path(folder) / "accounts.json"
                 accounts.write_text(json.dumps({"auth": [_account("ann", ann), _account("bob", bob)]}))
                 command += ["--auth-wfc", str(accounts)]
-            about = {SERVER: siege.server.url, TOKENS: f"{ann.access_token} {bob.access_token}"}
+            about = {hooks.SERVER: siege.server.url, hooks.TOKENS: f"{ann.access_token} {bob.access_token}"}
             process = await asyncio.create_subprocess_exec(
                 *command,
-                cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT), **about},
+                cwd=folder,  # it keeps what it has found beside
+                env={**os.environ, "PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": hooks.__name__, **about},
                 stdout=PIPE,
                 stderr=STDOUT,
             )
