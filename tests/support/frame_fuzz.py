@@ -7,12 +7,13 @@ import json
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from random import Random
 from typing import Final
 from uuid import uuid4
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, ConnectionClosedError
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 
 from tests.support.frames import Frames, Payload
 from tests.support.person import ANSWER_LIMIT_S, Person, a_person
@@ -42,6 +43,7 @@ class Fuzzed:
         sockets: that were opened.
         answers: by type; an error by its code.
         closes: by code.
+        refusals: of upgrades, by status.
         faults: what must not have been.
     """
 
@@ -49,6 +51,7 @@ class Fuzzed:
     sockets: int = 0
     answers: Counter[str] = field(default_factory=Counter)
     closes: Counter[int] = field(default_factory=Counter)
+    refusals: Counter[int] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
 
     def find(self, fault: str) -> None:
@@ -57,9 +60,10 @@ class Fuzzed:
             self.faults.append(fault)
 
     def __str__(self) -> str:
+        told = "; ".join(self.faults) or "nothing wrong"
         return (
             f"{self.frames} frames over {self.sockets} sockets; answers {dict(self.answers.most_common())}; "
-            f"closes {dict(self.closes)}: {'; '.join(self.faults) or 'nothing wrong'}"
+            f"closes {dict(self.closes)}; refused upgrades {dict(self.refusals)}: {told}"
         )
 
 
@@ -81,9 +85,22 @@ async def fuzz_frames(siege: Siege, *, frames: int, seed: int) -> Fuzzed:
             drawn = Frames(random, person.access_token, other.access_token, threads)
             while fuzzed.frames < frames and len(fuzzed.faults) < 20:
                 await _one_socket(person, drawn, random, fuzzed)
+                await _one_refusal(person, drawn, fuzzed)
 
         await asyncio.gather(*(send(number) for number in range(SENDERS)))
     return fuzzed
+
+
+async def _one_refusal(person: Person, drawn: Frames, fuzzed: Fuzzed) -> None:
+    """An upgrade whose header proves nobody."""
+    headers = {"Authorization": f"Bearer {drawn.header()}"}
+    try:
+        async with connect(person.server.websocket_url, additional_headers=headers, compression=None):
+            fuzzed.find(f"a socket was opened for {headers}")
+    except InvalidStatus as refused:
+        fuzzed.refusals[refused.response.status_code] += 1
+        if refused.response.status_code != HTTPStatus.UNAUTHORIZED:
+            fuzzed.find(f"{headers} was answered with {refused.response.status_code}")
 
 
 async def _one_socket(person: Person, drawn: Frames, random: Random, fuzzed: Fuzzed) -> None:

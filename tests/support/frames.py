@@ -75,6 +75,11 @@ class Frames:
         token = self._token[: random.randrange(1, len(self._token))] if kind == 4 else self._text()
         return json.dumps({"type": "authenticate", "token": token})
 
+    def header(self) -> str:
+        """What an upgrade may bring instead of a token."""
+        text = self._random.choice((self._token[:-1], f"{self._token}x", self._text(), self._value()))
+        return "".join(character for character in text if 32 < ord(character) < 127)[:4_096]
+
     def remember(self, identifier: str) -> None:
         """Use an id that the server has told in frames to come."""
         if len(self._ids) < 200:

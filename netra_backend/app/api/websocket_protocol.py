@@ -19,8 +19,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     uvicorn lets every message wait until the other side reads, the close frame too: a reader that was too slow would
     never learn why it was closed (1013). And it waits for ever for the other side to take what is left: readers
-    that never read would add up, outside of all limits. And it logs an error, with a traceback, for every text frame
-    that is not UTF-8: anybody could fill the log.
+    that never read would add up, outside of all limits. And it logs an error for every socket that is refused before
+    the upgrade, and one with a traceback for every text frame that is not UTF-8: anybody could fill the log.
     """
 
     _giving_up: TimerHandle | None = None
@@ -31,6 +31,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.writable.set()
             self._giving_up = self._giving_up or self.loop.call_later(LINGER_SECONDS, self.transport.abort)
         await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            self.handshake_complete = True  # by the refusal
 
     def send_receive_event_to_app(self) -> None:
         """Hand a whole message on; one that is meant as text and is none ends the socket (RFC 6455, 8.1)."""
