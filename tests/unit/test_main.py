@@ -182,6 +182,33 @@ async def test_every_response_carries_the_security_headers(
         problem(response, status)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/api/threads", "GET, POST"),
+        ("POST", f"/api/threads/{THREAD}", "DELETE, GET, PATCH"),
+        ("OPTIONS", "/auth/me", "DELETE, GET"),
+        ("HEAD", "/auth/login", "POST"),
+    ],
+)
+async def test_a_method_that_is_not_allowed_is_told_which_are(
+    client: httpx.AsyncClient, method: str, path: str, allowed: str
+) -> None:
+    """A 405 names every method of the path, not only those of the first route that it has."""
+    response = await client.request(method, path)
+    assert (response.status_code, response.headers["allow"]) == (405, allowed)
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "application/x-www-form-urlencoded"])
+async def test_bytes_that_are_no_text_are_the_clients_fault(client: httpx.AsyncClient, media_type: str) -> None:
+    """A body that is not UTF-8 is 422 like every other body that cannot be read."""
+    response = await client.post("/auth/refresh", content=b'"\xff"', headers={"content-type": media_type})
+    body = problem(response, 422)
+    if media_type == "application/json":
+        assert body["code"] == "invalid_body"
+        assert "UTF-8" in body["detail"]
+
+
 async def test_a_fault_of_ours_carries_them_too(
     app: Served, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

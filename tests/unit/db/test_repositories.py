@@ -279,7 +279,7 @@ async def test_own_rows_are_reached(seeded: Database, method: Callable[..., obje
     """The same questions about one's own ids are answered, so that the silence above means something."""
     try:
         given_ = await METHODS[method](seeded, "mallory")
-    except InvalidRequestError:
+    except ThreadExistsError:
         assert method is ThreadRepository.create  # the id is taken
     else:
         assert given_ not in (False, [], ([], None), 0)
@@ -506,7 +506,7 @@ async def test_a_thread_that_exists_does_not_fail_its_neighbours(database: Datab
         await asyncio.sleep(0)  # one turn of the loop, in which all three are submitted
     first, second, third = await asyncio.gather(*calls, return_exceptions=True)
     assert isinstance(first, Thread)
-    assert isinstance(second, InvalidRequestError)
+    assert isinstance(second, ThreadExistsError)
     assert isinstance(third, Thread)
     assert (await _threads("alice", database).get("t")).title == "first"
 
