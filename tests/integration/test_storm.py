@@ -9,7 +9,7 @@ from blockbuster import BlockBuster
 from tests.support.database import Backend
 from tests.support.storms import Goodbye, stormy
 
-CANCELLATIONS = 30
+CANCELLATIONS = 20
 SEED = 16
 
 

@@ -31,6 +31,7 @@ CHECKED: Final = 0.3
 FIRST_GUESS_S: Final = 0.02
 
 Ask = Callable[[], Awaitable[str]]
+Settled = Callable[[], Awaitable[None]]
 
 
 class Kind(StrEnum):
@@ -89,12 +90,19 @@ class Report:
         )
 
 
-async def storm(owners: Sequence[Owner], database: Database, *, cancellations: int, seed: int) -> Report:
+async def _at_once() -> None:
+    """Whoever cancels has waited for the end."""
+
+
+async def storm(
+    owners: Sequence[Owner], database: Database, *, cancellations: int, seed: int, settled: Settled = _at_once
+) -> Report:
     """Let callers ask and go away, then look at what is left.
 
     Args:
         owners: who asks.
         database: what is asked in the end.
+        settled: returns when what was begun for those who have gone is over.
         cancellations: how many times a caller goes away before the answer.
         seed: of who asks what, and when each goes away.
     """
@@ -142,6 +150,7 @@ async def storm(owners: Sequence[Owner], database: Database, *, cancellations: i
 
     with _watched(database, report):
         await asyncio.gather(*(caller(number) for number in range(CALLERS)))
+        await settled()
         await _calm(database, report)
     await asyncio.to_thread(_look_at_pool, database, report)
     for owner in owners:

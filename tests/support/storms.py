@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import timedelta
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -38,16 +39,17 @@ from tests.support.database import KINDS, Backend, PostgresDatabases, SqliteFile
 from tests.support.postgres import postgres
 from tests.support.served_app import Served, started
 from tests.support.slowed import slowed
-from tests.support.storm import Ask, Kind, Owner, Report, storm
+from tests.support.storm import Ask, Kind, Owner, Report, Settled, storm
 from tests.support.usage_records import csv_of
 
 USERS: Final = 5
 BASE_URL: Final = "http://localhost"
-UNLIMITED: Final = {
+UNLIMITED: Final[dict[str, Any]] = {
     "agents": {"gate": "tests.support.agents:GateAgent"},
     "messages_per_minute": 10**9,
     "max_connections_per_user": 10**6,
     "max_unfinished_runs_per_user": 10**6,
+    "sweep_interval": timedelta(days=1),  # nobody but the callers asks the database
 }
 
 
@@ -80,7 +82,7 @@ async def stormy(
             database = app.services.database
             slow_down(database.storage)
             pauses.are_on = True
-            async with _listening(app) as address:
+            async with _listening(app) as (address, settled):
                 owners = {
                     Goodbye.TASK: [person.by_repository(database) for person in people],
                     Goodbye.ASGI: [person.by_http(partial(_ask_app, app, Random(seed))) for person in people],
@@ -88,7 +90,7 @@ async def stormy(
                 }
                 for goodbye, asking in owners.items():
                     before = pauses.count
-                    report = await storm(asking, database, cancellations=cancellations, seed=seed)
+                    report = await storm(asking, database, cancellations=cancellations, seed=seed, settled=settled)
                     if pauses.count == before:
                         report.find(Kind.FAILED, "the database was not slowed")
                     for fault in await _seen_by_the_server(database):
@@ -264,13 +266,19 @@ class _Quiet(uvicorn.Server):
 
 
 @asynccontextmanager
-async def _listening(app: Served) -> AsyncIterator[tuple[str, int]]:
-    """Serve an app that was started already, on a free port of loopback."""
+async def _listening(app: Served) -> AsyncIterator[tuple[tuple[str, int], Settled]]:
+    """Serve an app that was started already, on a free port of loopback; what it still does can be waited for."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = _Quiet(uvicorn.Config(app, lifespan="off", ws="none", log_config=None, access_log=False))
     serving = asyncio.create_task(server.serve([listener]))
+
+    async def settled() -> None:
+        """The server goes on with requests whose client is gone."""
+        while tasks := server.server_state.tasks:
+            await asyncio.wait(tasks)
+
     try:
-        yield listener.getsockname()
+        yield listener.getsockname(), settled
     finally:
         server.should_exit = True
         await serving
