@@ -11,10 +11,13 @@ READY := $(VENV)/.ready
 
 # Whatever environment is active stays outside.
 unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV PIP_PREFIX PIP_REQUIRE_VIRTUALENV PIP_TARGET PIP_USER
+# It warns of every part of a statement in which there is nothing to be excused: told only when there is a finding.
+BANDIT := $(BIN)/bandit --quiet --configfile pyproject.toml --recursive \
+  netra_backend netra_golden_path netra_repair netra_cli.py scripts
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check bench drift soak lock clean
+.PHONY: help run serve test check bench drift soak storm fuzz lock clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
@@ -28,13 +31,16 @@ serve: $(READY) ## the server, for this machine only
 test: $(READY) ## the tests, in two processes; ARGS goes to pytest
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
-check: $(READY) ## lint, format, types, calls that mean nothing, lock
+check: $(READY) ## lint, format, types, calls that mean nothing, bandit, secrets, lock, known vulnerabilities
 	@$(BIN)/python -m ruff check
 	@$(BIN)/python -m ruff format --check
 	@$(BIN)/python -m mypy
 	@$(BIN)/netra repair scan --check
+	@$(BANDIT) 2>/dev/null || $(BANDIT)
+	@$(BIN)/python scripts/check_secrets.py
 	@! grep -nE '://|--(extra-index-url|find-links|index-url|trusted-host)' requirements/dev.lock \
 	  || { echo "requirements/dev.lock: expected names, versions and hashes only" >&2; exit 1; }
+	@$(BIN)/python scripts/audit_dependencies.py
 
 bench: $(READY) ## the benchmarks
 	@$(BIN)/python benchmarks/context.py
@@ -59,6 +65,13 @@ soak: $(READY) ## the long tests and golden paths, with dropped connections and 
 	@$(BIN)/netra golden-path --users 200 --journeys 20 --kill-every 5
 	@$(BIN)/python -m tests.support.postgres \
 	  $(BIN)/netra golden-path --users 200 --journeys 20 --kill-every 5 --database-url {url}
+
+storm: $(READY) ## 2,000 callers who go away, in each of three ways, over both databases, slowed below the driver
+	@$(BIN)/python -m tests.support.storms 2000 $(ARGS)
+
+fuzz: $(READY) ## the API by schemathesis, and 200,000 frames that nobody means, while others work
+	@$(BIN)/python -m tests.support.fuzz api 60
+	@$(BIN)/python -m tests.support.fuzz frames 200000
 
 lock: ## requirements/dev.lock from pyproject.toml; LOCK_ARGS=--upgrade raises the pins
 	@echo "resolving requirements/dev.lock"

@@ -199,8 +199,8 @@ class Client:
         self._transport = transport
         self._target = target
         self._clock = clock
-        self._access_token = ""
-        self._refresh_token = ""
+        self._access_token = ""  # nosec B105  # none yet
+        self._refresh_token = ""  # nosec B105  # none yet
         self._renew_at = 0.0
 
     def take_exchanges(self) -> tuple[Exchange, ...]:

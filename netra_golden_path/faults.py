@@ -32,8 +32,8 @@ def draw_drops(seed: int, user: int, journey: int, count: int) -> tuple[int, ...
     Returns:
         For each connection, after how many entries of the log it is dropped; 0 is before any answer.
     """
-    random = Random(f"{seed}/{user}/{journey}/drops")
-    return tuple(random.randint(0, _LONGEST_GAP) for _ in range(count))
+    random = Random(f"{seed}/{user}/{journey}/drops")  # nosec B311  # drawn from a seed, so that a run can be repeated
+    return tuple(random.randint(0, _LONGEST_GAP) for _ in range(count))  # nosec B311  # drawn from a seed, so that a run can be repeated
 
 
 @asynccontextmanager
@@ -52,13 +52,13 @@ async def killing(deployment: Deployment, every_s: float, seed: int, most: int |
     Raises:
         DeploymentFailed: when it does not start again, or ended by itself; the block is cancelled.
     """
-    random, kills, is_over = Random(f"{seed}/kills"), Kills(), asyncio.Event()
+    random, kills, is_over = Random(f"{seed}/kills"), Kills(), asyncio.Event()  # nosec B311  # drawn from a seed, so that a run can be repeated
     loop = asyncio.get_running_loop()
 
     async def kill_on() -> None:
         while most is None or kills.count < most:
             with suppress(TimeoutError):
-                async with asyncio.timeout(every_s * random.uniform(0.5, 1.5)):
+                async with asyncio.timeout(every_s * random.uniform(0.5, 1.5)):  # nosec B311  # drawn from a seed, so that a run can be repeated
                     await is_over.wait()
                     return
             if (failure := await deployment.failure()) is not None:

@@ -40,7 +40,7 @@ class Violation(StrEnum):
     EVENT_FAILED = "event_failed"
     TIMESTAMP = "timestamp"
     WRONG_FIGURE = "wrong_figure"
-    OWN_SECRET_MISSING = "own_secret_missing"
+    OWN_SECRET_MISSING = "own_secret_missing"  # nosec B105  # the name of a finding
     ERROR_FRAME = "error_frame"
     UNEXPECTED_FRAME = "unexpected_frame"
     READ_BACK = "read_back"

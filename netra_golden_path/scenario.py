@@ -58,7 +58,7 @@ class Scenario:
 def write(seed: int, user: int) -> Scenario:
     """Makes the scenario of one user; the same for the same seed and number."""
     secrets = plant(seed, user)
-    builder = _Builder(Random(f"{seed}/{user}"), f"gpt-4.1-{secrets.model}")
+    builder = _Builder(Random(f"{seed}/{user}"), f"gpt-4.1-{secrets.model}")  # nosec B311  # drawn from a seed, so that a run can be repeated
     builder.add_secret_costs(secrets)
     builder.add_rounding_ties()
     builder.add_repeated_prompts()
@@ -76,7 +76,7 @@ class _Builder:
         self._prices = {model: Decimal(price) for model, price in _PRICES.items()}
         self._prices[secret_model] = Decimal("0.000009")
         self._secret_model = secret_model
-        self._ids: Iterator[int] = iter(random.sample(range(100_000), RECORDS))
+        self._ids: Iterator[int] = iter(random.sample(range(100_000), RECORDS))  # nosec B311  # drawn from a seed, so that a run can be repeated
         self._records: list[Record] = []
 
     def add_secret_costs(self, secrets: Secrets) -> None:

@@ -106,7 +106,7 @@ class Pyrefly:
             command = [str(self._engine.binary), "check", "--config", str(settings)]
             command += ["--output-format", "json", "--summary=none"]
             try:
-                run = subprocess.run(command, cwd=project.root, capture_output=True, check=False)
+                run = subprocess.run(command, cwd=project.root, capture_output=True, check=False)  # nosec B603  # the checker, by its path
             except OSError as error:
                 raise CheckerError(f"{self._engine.binary} does not run: {error}", "install it anew") from error
         if run.returncode not in (0, 1):

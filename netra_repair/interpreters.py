@@ -93,7 +93,7 @@ class Interpreter:
         if command is None:
             raise ProjectError(f"there is no interpreter {python}", remedy)
         try:
-            answer = subprocess.run(
+            answer = subprocess.run(  # nosec B603  # an interpreter of the project
                 [command, "-I", "-B", "-c", _QUESTION], capture_output=True, timeout=_ANSWERS_WITHIN, check=True
             )
             said = json.loads(answer.stdout)

@@ -189,7 +189,7 @@ class Repository:
         settings = [part for setting in _SETTINGS for part in ("-c", setting)]
         environment = {key: value for key, value in os.environ.items() if key not in _FOREIGN} | _FIXED
         try:
-            done = subprocess.run(
+            done = subprocess.run(  # nosec B603  # git, by its path
                 [self._program, "--no-pager", *settings, *arguments],
                 cwd=self.root,
                 env=environment,

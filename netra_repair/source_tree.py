@@ -117,7 +117,7 @@ def _tracked(root: Path, folders: list[str]) -> frozenset[str]:
     command = ["git", "-c", "core.fsmonitor=false", "--literal-pathspecs", "ls-files", "-z", "--", *folders]
     try:
         # Found on the PATH like any other tool of the user's.
-        answer = subprocess.run(command, cwd=root, env=environment, capture_output=True, check=True, timeout=60)
+        answer = subprocess.run(command, cwd=root, env=environment, capture_output=True, check=True, timeout=60)  # nosec B603  # git
     except (OSError, subprocess.SubprocessError):
         return frozenset()
     parents: set[str] = set()

@@ -181,7 +181,7 @@ class _Connection:
         self._errors = Path(self._folder.name, "stderr")
         try:
             with self._errors.open("wb") as errors:
-                self._process = subprocess.Popen(
+                self._process = subprocess.Popen(  # nosec B603  # the checker, by its path
                     command,
                     cwd=project.root,
                     stdin=subprocess.PIPE,
@@ -191,8 +191,8 @@ class _Connection:
         except OSError as error:
             self._folder.cleanup()
             raise CheckerError(f"{engine.binary} does not run: {error}", "install it anew") from error
-        assert self._process.stdin is not None  # noqa: S101 - it is a pipe
-        assert self._process.stdout is not None  # noqa: S101 - as above
+        assert self._process.stdin is not None  # noqa: S101 - it is a pipe  # nosec B101
+        assert self._process.stdout is not None  # noqa: S101 - as above  # nosec B101
         self._input, self._output = self._process.stdin, self._process.stdout
         self._messages: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._sent = 0

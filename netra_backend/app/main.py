@@ -22,7 +22,7 @@ from starlette.staticfiles import StaticFiles
 from netra_backend.app.agents.cost.team import CostTeam
 from netra_backend.app.agents.registry import AgentRegistry, UnknownAgentError
 from netra_backend.app.agents.supervisor import Supervisor
-from netra_backend.app.api import auth, errors, health, ownership, runs, threads, usage, ws
+from netra_backend.app.api import auth, document, errors, health, ownership, runs, threads, usage, ws
 from netra_backend.app.api.accounts import Accounts
 from netra_backend.app.api.dependencies import signed_in
 from netra_backend.app.api.middleware import LOOPBACK_HOSTS, Envelope, HostAndOrigin
@@ -138,6 +138,7 @@ def _build(settings: Settings, database: Database, registry: AgentRegistry) -> F
     app.router.routes.append(ws.route)
     app.mount("/static", StaticFiles(directory=WEB), name="static")
     ownership.check(app, FRAMES, signed_in)
+    document.describe(app, registry.names)
     return app
 
 

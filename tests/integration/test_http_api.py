@@ -64,7 +64,7 @@ async def test_a_thread_through_its_life(ann: Person) -> None:
     made = await ann.http.post("/api/threads", json={"thread_id": thread_id.upper(), "title": "plans"})
     assert (made.status_code, made.json()["thread_id"], made.json()["last_seq"]) == (201, thread_id, 0)
     twice = await ann.http.post("/api/threads", json={"thread_id": thread_id})
-    assert (twice.status_code, twice.json()["code"]) == (422, "thread_exists")
+    assert (twice.status_code, twice.json()["code"]) == (409, "thread_exists")
     renamed = await ann.http.patch(f"/api/threads/{thread_id}", json={"title": "better plans"})
     assert renamed.json()["title"] == "better plans"
     accepted = await ann.http.post(f"/api/threads/{thread_id}/messages", json={"text": "hello", "agent": "gate"})

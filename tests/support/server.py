@@ -54,11 +54,12 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(data_dir: Path, **settings: str) -> AsyncIterator[Server]:
+async def serving(data_dir: Path, log: Path | None = None, /, **settings: str) -> AsyncIterator[Server]:
     """Run a server for the block, and end it after by its own process id.
 
     Args:
         data_dir: its data folder; a second server over the same one goes on where the first ended.
+        log: where its standard error goes; nowhere when not given.
         settings: by the names of the environment without `NETRA_`, in lower case.
     """
     environment = {
@@ -67,10 +68,11 @@ async def serving(data_dir: Path, **settings: str) -> AsyncIterator[Server]:
         "NETRA_AGENTS": AGENTS,
         **{f"NETRA_{name.upper()}": value for name, value in settings.items()},
     }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "netra_cli", "serve", "--port", "0", "--data-dir", str(data_dir),
-        "--log-level", "WARNING", env=environment, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL,
-    )  # fmt: skip
+    with await asyncio.to_thread(open, log or os.devnull, "ab") as stderr:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "netra_cli", "serve", "--port", "0", "--data-dir", str(data_dir),
+            env={"NETRA_LOG_LEVEL": "WARNING", **environment}, stdin=DEVNULL, stdout=PIPE, stderr=stderr,
+        )  # fmt: skip
     try:
         if process.stdout is None:
             raise RuntimeError("the server's standard output is not piped")

@@ -1,10 +1,10 @@
-"""A way to PostgreSQL that breaks at the worst moment: while a transaction commits."""
+"""A way to PostgreSQL that breaks at the worst moment, while a transaction commits, or that takes its time."""
 
 from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from typing import Final
@@ -25,6 +25,10 @@ class Cut(Enum):
 class Way:
     """A proxy on loopback, each connection in threads of its own.
 
+    Args:
+        port: of the server.
+        pause: called before whatever is passed on, in either direction: it may take a while.
+
     Attributes:
         port: where it listens.
         cut: what happens to the next COMMIT.
@@ -33,8 +37,9 @@ class Way:
         was_cut: set once a COMMIT was lost.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, pause: Callable[[], object] = lambda: None) -> None:
         self._server_port = port
+        self._pause = pause
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sockets: list[socket.socket] = []
         self.port: int = self._listener.getsockname()[1]
@@ -65,6 +70,7 @@ class Way:
                         self._sever(client, server)
                         return
                     swallow.set()
+                self._pause()
                 server.sendall(data)
         if not self.strands:
             _close(client, server)
@@ -75,6 +81,7 @@ class Way:
                 if swallow.is_set():
                     self._sever(client, server)
                     return
+                self._pause()
                 client.sendall(data)
         _close(client, server)
 
@@ -101,9 +108,9 @@ def _close(*ends: socket.socket) -> None:
 
 
 @contextmanager
-def way_to(port: int) -> Iterator[Way]:
-    """A way to a server on loopback, for the block."""
-    way = Way(port)
+def way_to(port: int, pause: Callable[[], object] = lambda: None) -> Iterator[Way]:
+    """A way to a server on loopback, for the block; see `Way`."""
+    way = Way(port, pause)
     try:
         yield way
     finally:

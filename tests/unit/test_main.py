@@ -8,47 +8,24 @@ import stat
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from blockbuster import BlockBuster
-from fastapi import FastAPI
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Message
 
 from netra_backend.app.agents.registry import AgentRegistryError
 from netra_backend.app.api.middleware import SECURITY_HEADERS
-from netra_backend.app.api.state import Services
 from netra_backend.app.config import Settings
 from netra_backend.app.db.errors import DatabaseInUseError
 from netra_backend.app.main import create_app
+from tests.support.served_app import Served, started
 
 EMAIL = {"email": "ann@users.netra.invalid", "password": "correct horse"}
 THREAD = "0b9d1c1e-3f60-4f0c-9d9a-2a4f6d3c1b11"
 LONE_SURROGATE = "\\ud800"
-
-
-@dataclass
-class Served:
-    """A started app; hands on what its lifespan gave with each request, as ASGI servers do."""
-
-    app: FastAPI
-    services: Services
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request."""
-        await self.app({**scope, "state": {"services": self.services}}, receive, send)
-
-
-@asynccontextmanager
-async def started(data_dir: Path, **settings: Any) -> AsyncIterator[Served]:
-    """An app over a data folder, between its start and its stop."""
-    app = create_app(Settings(data_dir=data_dir, **settings))
-    async with app.router.lifespan_context(app) as state:
-        assert state is not None
-        yield Served(app, state["services"])
 
 
 @pytest.fixture(autouse=True)
@@ -203,6 +180,33 @@ async def test_every_response_carries_the_security_headers(
     assert len(response.headers["x-request-id"]) == 36
     if status >= 400:
         problem(response, status)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/api/threads", "GET, POST"),
+        ("POST", f"/api/threads/{THREAD}", "DELETE, GET, PATCH"),
+        ("OPTIONS", "/auth/me", "DELETE, GET"),
+        ("HEAD", "/auth/login", "POST"),
+    ],
+)
+async def test_a_method_that_is_not_allowed_is_told_which_are(
+    client: httpx.AsyncClient, method: str, path: str, allowed: str
+) -> None:
+    """A 405 names every method of the path, not only those of the first route that it has."""
+    response = await client.request(method, path)
+    assert (response.status_code, response.headers["allow"]) == (405, allowed)
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "application/x-www-form-urlencoded"])
+async def test_bytes_that_are_no_text_are_the_clients_fault(client: httpx.AsyncClient, media_type: str) -> None:
+    """A body that is not UTF-8 is 422 like every other body that cannot be read."""
+    response = await client.post("/auth/refresh", content=b'"\xff"', headers={"content-type": media_type})
+    body = problem(response, 422)
+    if media_type == "application/json":
+        assert body["code"] == "invalid_body"
+        assert "UTF-8" in body["detail"]
 
 
 async def test_a_fault_of_ours_carries_them_too(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import StreamingResponse
@@ -19,6 +19,9 @@ from .dependencies import ContextDep, PrincipalDep
 from .state import ServicesDep
 
 router = APIRouter(prefix="/auth", tags=["auth"])
+
+SCHEME: Final = "bearer"
+"""How a token is shown (RFC 6750)."""
 
 
 def canonical_email(value: str) -> str:
@@ -49,7 +52,7 @@ Password = Annotated[AnyPassword, Field(min_length=MIN_CHARACTERS)]
 class Registration(_Body):
     """A new account."""
 
-    email: Annotated[str, Field(max_length=254), AfterValidator(canonical_email)]
+    email: Annotated[str, Field(max_length=254, json_schema_extra={"format": "email"}), AfterValidator(canonical_email)]
     password: Password
 
 
@@ -69,7 +72,7 @@ class PasswordChange(_Body):
 def _tokens(signed_in: SignedIn) -> dict[str, Any]:
     return {
         "access_token": signed_in.access_token,
-        "token_type": "bearer",
+        "token_type": SCHEME,
         "expires_in": signed_in.expires_in,
         "refresh_token": signed_in.refresh_token,
     }

@@ -7,9 +7,8 @@ from uuid import uuid4
 
 from fastapi import Depends, Query, Request
 from fastapi.security import OAuth2PasswordBearer
-from pydantic import AfterValidator
 
-from netra_backend.app.realtime.messages import canonical_uuid
+from netra_backend.app.realtime.messages import Uuid, canonical_uuid
 from netra_backend.app.services.principal import AuthenticationError, Principal
 from netra_backend.app.services.refusals import InvalidRequestError
 from netra_backend.app.services.user_execution_context import UserExecutionContext
@@ -18,7 +17,7 @@ from .state import ServicesDep
 
 _bearer = OAuth2PasswordBearer(tokenUrl="/auth/login", auto_error=False)
 
-PathId = Annotated[str, AfterValidator(canonical_uuid)]
+PathId = Uuid
 Limit = Annotated[int, Query(ge=1, le=200)]
 Cursor = Annotated[str | None, Query(max_length=512)]
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 
 from netra_backend.app.db.errors import StorageUnavailableError
@@ -22,17 +23,20 @@ from netra_backend.app.services.refusals import (
     RefusedError,
     ShuttingDownError,
     ThreadBusyError,
+    ThreadExistsError,
 )
 
 from .accounts import EmailTakenError, InvalidCredentialsError, RegistrationClosedError
 from .usage_upload import InvalidUploadError
 
 PROBLEM: Final = "application/problem+json"
+UNREADABLE_BODY: Final = "body: expected UTF-8 text of the form that the content-type names; came other bytes"
 
 STATUS: Final[dict[type[RefusedError], HTTPStatus]] = {
     NotFoundError: HTTPStatus.NOT_FOUND,
     InvalidRequestError: HTTPStatus.UNPROCESSABLE_ENTITY,
     InvalidUploadError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ThreadExistsError: HTTPStatus.CONFLICT,
     ThreadBusyError: HTTPStatus.CONFLICT,
     MessageReusedError: HTTPStatus.CONFLICT,
     EmailTakenError: HTTPStatus.CONFLICT,
@@ -103,11 +107,25 @@ def install(app: FastAPI) -> None:
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, _code(error.errors()[0]), named, errors=errors)
 
     @app.exception_handler(HTTPException)
-    async def http_error(_request: Request, error: HTTPException) -> JSONResponse:
+    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
         status = HTTPStatus(error.status_code)
+        if status is HTTPStatus.BAD_REQUEST:  # FastAPI's, for bytes that are no text or no form
+            return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_body", UNREADABLE_BODY)
         code = status.phrase.lower().replace(" ", "_")
         detail = NotFoundError().message if status is HTTPStatus.NOT_FOUND else str(error.detail)
-        return problem(status, code, detail, headers=dict(error.headers or {}))
+        headers = dict(error.headers or {})
+        if status is HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(sorted(_methods(request)))
+        return problem(status, code, detail, headers=headers)
+
+
+def _methods(request: Request) -> set[str]:
+    """What a path may be asked by (RFC 9110, 15.5.6): the framework names the methods of its first route only."""
+    methods: set[str] = set()
+    for route in iter_route_contexts(request.app.routes):
+        if route.methods and route.path_regex.match(request.url.path):
+            methods |= route.methods
+    return methods
 
 
 def _code(fault: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ from netra_backend.app.db.repositories.threads import Thread, ThreadRepository
 from netra_backend.app.realtime.event_stream import Chunks, EventStream
 from netra_backend.app.realtime.messages import (
     RETENTION,
+    WITHOUT_NUL,
     AgentName,
     ClientMessageId,
     IfBusyText,
@@ -34,7 +35,7 @@ from .state import ServicesDep
 
 router = APIRouter(prefix="/api/threads", tags=["threads"])
 
-Title = Annotated[str, Field(max_length=200), AfterValidator(without_nul)]
+Title = Annotated[str, Field(max_length=200, json_schema_extra=WITHOUT_NUL), AfterValidator(without_nul)]
 
 
 class _Body(BaseModel):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
 from netra_backend.app.services.agent_events import LogEntry
 from netra_backend.app.services.refusals import InvalidRequestError
@@ -49,9 +49,21 @@ def _says_something(value: str) -> str:
     return without_nul(value)
 
 
-Uuid = Annotated[str, AfterValidator(canonical_uuid)]
-MessageText = Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS), AfterValidator(_says_something)]
-ClientMessageId = Annotated[str, Field(min_length=1, max_length=MAX_CLIENT_MESSAGE_ID), AfterValidator(without_nul)]
+# What the validators want is told in the OpenAPI document too.
+WITHOUT_NUL: Final[dict[str, JsonValue]] = {"pattern": r"^[^\u0000]*$"}
+_SAYS_SOMETHING: Final[dict[str, JsonValue]] = {"pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$"}
+
+Uuid = Annotated[str, AfterValidator(canonical_uuid), Field(json_schema_extra={"format": "uuid"})]
+MessageText = Annotated[
+    str,
+    Field(max_length=MAX_TEXT_CHARACTERS, json_schema_extra=_SAYS_SOMETHING),
+    AfterValidator(_says_something),
+]
+ClientMessageId = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_CLIENT_MESSAGE_ID, json_schema_extra=WITHOUT_NUL),
+    AfterValidator(without_nul),
+]
 AgentName = Annotated[str, Field(min_length=1, max_length=64)]
 IfBusyText = Literal["enqueue", "reject", "interrupt"]
 

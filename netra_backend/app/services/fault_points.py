@@ -52,7 +52,7 @@ class _Plan:
         kind, _, value = action.partition(":")
         verb, _, count = kind.partition("@")
         if name == "*" and verb == "shuffle" and value:
-            self._random = random.Random(value)  # noqa: S311  a seed that can be repeated is the point
+            self._random = random.Random(value)  # noqa: S311  a seed that can be repeated is the point  # nosec B311
         elif name in POINTS and verb == "crash" and not value:
             self._crashes[name] = int(count or 1)
         elif name in POINTS and verb == "delay" and value:

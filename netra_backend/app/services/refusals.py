@@ -46,6 +46,15 @@ class NotFoundError(RefusedError):
         super().__init__(message)
 
 
+class ThreadExistsError(RefusedError):
+    """Raised when a thread is to be made under an id that the user has a thread of already."""
+
+    code = "thread_exists"
+
+    def __init__(self, message: str = "you have a thread of this id already, or it is still being erased") -> None:
+        super().__init__(message)
+
+
 class ThreadBusyError(RefusedError):
     """Raised when a message asked to be rejected if its thread was busy, and it was."""
 

@@ -33,6 +33,7 @@ from netra_backend.app.services.refusals import (
     ShuttingDownError,
     StaleRunError,
     ThreadBusyError,
+    ThreadExistsError,
     TooManyRunsError,
     TooMuchStoredError,
 )
@@ -42,6 +43,7 @@ REFUSALS: list[tuple[RefusedError, int, str]] = [
     (InvalidRequestError("no", code="invalid_thread_id"), 422, "invalid_thread_id"),
     (InvalidUploadError([RowError(2, "model", "x", "y")]), 422, "invalid_upload"),
     (NotFoundError(), 404, "not_found"),
+    (ThreadExistsError(), 409, "thread_exists"),
     (ThreadBusyError("no"), 409, "thread_busy"),
     (MessageReusedError("no"), 409, "client_message_id_reused"),
     (EmailTakenError("no"), 409, "email_taken"),

@@ -33,7 +33,12 @@ from netra_backend.app.db.system_operations import insert_session
 from netra_backend.app.db.tables import metadata, threads
 from netra_backend.app.runs.ledger import AppendEvents, ClaimRun, Ledger
 from netra_backend.app.services.agent_events import EventType
-from netra_backend.app.services.refusals import InvalidRequestError, LimitExceededError, NotFoundError
+from netra_backend.app.services.refusals import (
+    InvalidRequestError,
+    LimitExceededError,
+    NotFoundError,
+    ThreadExistsError,
+)
 from netra_backend.app.services.run_state import RunStatus
 from netra_backend.app.services.usage_record import UsageRecord
 from tests.support.database import SIGNED_UP, WAIT_SECONDS, add_users, administer, all_rows, disk_full, writer_held
@@ -280,7 +285,7 @@ async def test_own_rows_are_reached(seeded: Database, method: Callable[..., obje
     """The same questions about one's own ids are answered, so that the silence above means something."""
     try:
         given_ = await METHODS[method](seeded, "mallory")
-    except InvalidRequestError:
+    except ThreadExistsError:
         assert method is ThreadRepository.create  # the id is taken
     else:
         assert given_ not in (False, [], ([], None), 0)
@@ -491,9 +496,8 @@ async def test_a_thread_is_made_once(database: Database) -> None:
     await add_users(database, "alice")
     repository = _threads("alice", database)
     made = await repository.create("t", "first")
-    with pytest.raises(InvalidRequestError, match="already") as caught:
+    with pytest.raises(ThreadExistsError, match="already"):
         await repository.create("t", "second")
-    assert caught.value.code == "thread_exists"
     assert await repository.get("t") == made == Thread("t", "first", made.created_at, made.created_at, 0)
 
 
@@ -508,7 +512,7 @@ async def test_a_thread_that_exists_does_not_fail_its_neighbours(database: Datab
         await asyncio.sleep(0)  # one turn of the loop, in which all three are submitted
     first, second, third = await asyncio.gather(*calls, return_exceptions=True)
     assert isinstance(first, Thread)
-    assert isinstance(second, InvalidRequestError)
+    assert isinstance(second, ThreadExistsError)
     assert isinstance(third, Thread)
     assert (await _threads("alice", database).get("t")).title == "first"
 

@@ -26,6 +26,8 @@ EXPORTED: tuple[tuple[str, Table], ...] = (
 
 SECRET_COLUMNS = frozenset({"password_hash", "refresh_hash", "spent_hash"})
 _NOT_EXPORTED: Final = SECRET_COLUMNS | {"erased_at"}
+_NO_HASH: Final = ""
+"""What no password has."""
 EXPORT_PAGE: Final = 100
 """Rows read at once; an event may be as large as `max_event_bytes`."""
 
@@ -42,7 +44,7 @@ _END_SESSION: Final = delete(sessions).where(own(sessions), sessions.c.session_i
 _END_SESSIONS: Final = delete(sessions).where(own(sessions))
 _CHANGE_PASSWORD: Final = update(users).where(_IS_PRESENT).values(password_hash=bindparam("new_hash"))
 _ERASE: Final = (
-    update(users).where(_IS_PRESENT).values(erased_at=bindparam("now"), email=users.c.user_id, password_hash="")
+    update(users).where(_IS_PRESENT).values(erased_at=bindparam("now"), email=users.c.user_id, password_hash=_NO_HASH)
 )
 _STOP: Final = (
     update(threads)

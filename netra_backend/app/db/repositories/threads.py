@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from netra_backend.app.db.tables import UtcDateTime, events, runs, threads
 from netra_backend.app.services.agent_events import EventType, LogEntry
-from netra_backend.app.services.refusals import InvalidRequestError, NotFoundError
+from netra_backend.app.services.refusals import NotFoundError, ThreadExistsError
 
 from .event_log import to_entry
 from .repository import Repository, decode_cursor, encode_cursor, own
@@ -119,7 +119,7 @@ class ThreadRepository(Repository):
         return Thread(*tuple(await self._row(_GET, thread_id=thread_id)))
 
     async def create(self, thread_id: str, title: str | None) -> Thread:
-        """Make an empty thread; an id that the user has already is refused with InvalidRequestError."""
+        """Make an empty thread; an id that the user has already is refused with ThreadExistsError."""
         now = datetime.now(UTC)
         thread = Thread(thread_id, title, created_at=now, updated_at=now, last_seq=0)
 
@@ -127,9 +127,7 @@ class ThreadRepository(Repository):
             try:
                 connection.execute(_CREATE, {"user_id": self._user_id, **asdict(thread)})
             except IntegrityError:
-                raise InvalidRequestError(
-                    "thread_id: you have a thread of this id already, or it is still being erased", code="thread_exists"
-                ) from None
+                raise ThreadExistsError from None
 
         await self._write(work)
         return thread
