@@ -26,7 +26,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import DatabaseError
 
 from netra_backend.app.agents.registry import AgentRegistryError
-from netra_backend.app.api.http_protocol import HttpProtocol
+from netra_backend.app.api.http_protocol import http_protocol
 from netra_backend.app.api.websocket_protocol import WebSocketProtocol
 from netra_backend.app.auth.keys import KEY_FILE, KeyRing, read_keys, retire, rotate
 from netra_backend.app.config import Settings
@@ -329,7 +329,7 @@ def _serve(settings: Settings, listener: socket.socket) -> Exit:
         app,
         log_config=None,
         access_log=False,
-        http=HttpProtocol,
+        http=http_protocol(settings.head_timeout.total_seconds()),
         ws=WebSocketProtocol,
         ws_max_size=MAX_FRAME_BYTES,
         ws_per_message_deflate=False,

@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     refresh_token_ttl: Span = timedelta(days=30)
     cookie_session_ttl: Span = Field(default=timedelta(hours=12), description="of a sign-in at the built-in page")
     authentication_timeout: Span = Field(default=timedelta(seconds=10), description="for the first frame")
+    head_timeout: Span = Field(default=timedelta(seconds=10), description="for the head of a request")
     body_timeout: Span = Field(
         default=timedelta(seconds=30), description="for the next piece of a body; all of it must come at 1 KiB/s too"
     )

@@ -54,11 +54,15 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(data_dir: Path, **settings: str) -> AsyncIterator[Server]:
+async def serving(
+    data_dir: Path, *, log: str = os.devnull, log_level: str = "WARNING", **settings: str
+) -> AsyncIterator[Server]:
     """Run a server for the block, and end it after by its own process id.
 
     Args:
         data_dir: its data folder; a second server over the same one goes on where the first ended.
+        log: the file where its log goes.
+        log_level: the least severe that is written.
         settings: by the names of the environment without `NETRA_`, in lower case.
     """
     environment = {
@@ -67,10 +71,12 @@ async def serving(data_dir: Path, **settings: str) -> AsyncIterator[Server]:
         "NETRA_AGENTS": AGENTS,
         **{f"NETRA_{name.upper()}": value for name, value in settings.items()},
     }
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "netra_cli", "serve", "--port", "0", "--data-dir", str(data_dir),
-        "--log-level", "WARNING", env=environment, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL,
+        "--log-level", log_level, env=environment, stdin=DEVNULL, stdout=PIPE, stderr=file,
     )  # fmt: skip
+    os.close(file)
     try:
         if process.stdout is None:
             raise RuntimeError("the server's standard output is not piped")

@@ -15,7 +15,7 @@ class HttpProtocol(HttpToolsProtocol):
     likes.
     """
 
-    head_seconds: ClassVar[float] = 10.0
+    head_seconds: ClassVar[float]
     """How long a head may take, from the connection or the head's first byte on."""
 
     rest_seconds: ClassVar[float] = 5.0
@@ -63,3 +63,8 @@ class HttpProtocol(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+def http_protocol(head_seconds: float) -> type[HttpProtocol]:
+    """The protocol with a limit for heads, as uvicorn wants it."""
+    return type("HttpProtocol", (HttpProtocol,), {"head_seconds": head_seconds})

@@ -130,6 +130,7 @@ def _engine(url: URL, *, begin: str, query_only: bool, pool_size: int) -> Engine
         url,
         pool_size=pool_size,
         max_overflow=0,
+        hide_parameters=True,  # an error of the database ends up in a log, and what users say must not
         connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "cached_statements": 256},
     )
 

@@ -83,6 +83,7 @@ async function api(method, path, options = {}) {
   } catch (error) {
     if (session !== mine || (error.status !== 401 && error.code !== "forged_page_request")) throw error;
     await checkSession(); // the cookie may be another one since, of this user or not
+    if (session !== mine) throw error;
     return call(method, path, { ...options, csrf: mine.csrf });
   }
 }
