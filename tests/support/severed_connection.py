@@ -1,9 +1,11 @@
-"""A way to PostgreSQL that breaks at the worst moment: while a transaction commits."""
+"""A way to PostgreSQL that is slow, or breaks at the worst moment: while a transaction commits."""
 
 from __future__ import annotations
 
+import random
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
@@ -30,6 +32,7 @@ class Way:
         cut: what happens to the next COMMIT.
         is_open: whether new connections are let through.
         was_cut: set once a COMMIT was lost.
+        delay: the most seconds that anything takes in either direction.
     """
 
     def __init__(self, port: int) -> None:
@@ -39,6 +42,7 @@ class Way:
         self.port: int = self._listener.getsockname()[1]
         self.cut = Cut.NOWHERE
         self.is_open = True
+        self.delay = 0.0
         self.was_cut = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -58,6 +62,7 @@ class Way:
     def _to_server(self, client: socket.socket, server: socket.socket, swallow: threading.Event) -> None:
         with suppress(OSError):
             while data := client.recv(SIZE):
+                self._wait()
                 if b"COMMIT" in data and self.cut is not Cut.NOWHERE:
                     if self.cut is Cut.ON_THE_WAY:
                         self._sever(client, server)
@@ -69,11 +74,16 @@ class Way:
     def _to_client(self, client: socket.socket, server: socket.socket, swallow: threading.Event) -> None:
         with suppress(OSError):
             while data := server.recv(SIZE):
+                self._wait()
                 if swallow.is_set():
                     self._sever(client, server)
                     return
                 client.sendall(data)
         _close(client, server)
+
+    def _wait(self) -> None:
+        if self.delay:
+            time.sleep(random.uniform(0, self.delay))
 
     def _sever(self, *ends: socket.socket) -> None:
         self.cut = Cut.NOWHERE
