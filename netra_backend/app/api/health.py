@@ -32,7 +32,11 @@ async def ready(services: ServicesDep) -> dict[str, str]:
     return {"status": "ready"}
 
 
-@router.get("/metrics")
+class _Numbers(Response):
+    media_type = CONTENT_TYPE_LATEST
+
+
+@router.get("/metrics", response_class=_Numbers)
 async def metrics(request: Request, services: ServicesDep, client: ClientDep) -> Response:
     """The server's numbers, for a program of this machine, or with `Authorization: Bearer` and the metrics token.
 
@@ -48,4 +52,4 @@ async def metrics(request: Request, services: ServicesDep, client: ClientDep) ->
             "the metrics are for programs of this machine, without a proxy between; "
             "set NETRA_METRICS_TOKEN to read them from elsewhere"
         )
-    return Response(services.metrics.expose(), media_type=CONTENT_TYPE_LATEST)
+    return _Numbers(services.metrics.expose())
