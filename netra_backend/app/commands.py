@@ -314,7 +314,8 @@ def _settings(command: str, options: Callable[[Sequence[str]], dict[str, Any]], 
 
 
 def _unopened(settings: Settings, error: DatabaseError) -> str:
-    name = make_url(settings.database).render_as_string(hide_password=True)
+    url = make_url(settings.database).difference_update_query(["password", "sslpassword"])
+    name = url.render_as_string(hide_password=True)
     return f"the database {name} cannot be opened: {error.orig}; restore a backup of it"
 
 

@@ -102,6 +102,17 @@ class Settings(BaseSettings):
     def _split_at_commas(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("database_url")
+    @classmethod
+    def _has_its_password_where_it_is_hidden(cls, url: str | None) -> str | None:
+        scheme, _, rest = (url or "").partition("://")
+        if rest.startswith("/") and "@" in rest and not scheme.startswith("sqlite"):
+            raise ValueError(
+                "expected postgresql://USER:PASSWORD@HOST:PORT/NAME, got three slashes: user and password would be part "
+                "of the database's name, and that is shown; write two"
+            )
+        return url
+
     @field_validator("allowed_origins")
     @classmethod
     def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import stat
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -98,8 +99,9 @@ def create_app(settings: Settings) -> FastAPI:
         DatabaseOpenError: a newer Netra has written the database, another server uses it, or it does not answer.
         AgentRegistryError: a user's own agent cannot be loaded, or the default agent is unknown.
         OwnershipError: a route has no owner rule.
+        ValueError: others may write to the data folder or read the keys, or a file holds no keys.
     """
-    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _make_private(settings.data_dir)
     database = Database(settings.database, reader_threads=settings.reader_threads)
     try:
         upgrade(database.storage)
@@ -107,6 +109,16 @@ def create_app(settings: Settings) -> FastAPI:
     except BaseException:
         database.release()
         raise
+
+
+def _make_private(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ValueError(
+            f"{folder}: others may write to the data folder (mode {mode:04o}), expected 0700: they could put a key or "
+            f"a database of their own there; chmod 700 {folder}"
+        )
 
 
 def _build(settings: Settings, database: Database, registry: AgentRegistry) -> FastAPI:

@@ -258,6 +258,15 @@ def test_the_database_is_in_the_data_folder_unless_it_is_said(tmp_path: Path) ->
     assert settings(database_url="sqlite:///elsewhere").database == "sqlite:///elsewhere"
 
 
+def test_a_password_is_not_taken_for_the_databases_name() -> None:
+    """A URL with a slash too many would make the password part of a name that is shown: it is refused, and not told."""
+    told = fault(database_url="postgresql:///ann:secret-word@host/netra")
+    assert "write two" in told
+    assert "secret-word" not in told
+    for url in ("postgresql:///netra?host=/run/pg", "postgresql://ann:x@/netra?host=/run/pg", "sqlite:////a@b/netra"):
+        assert settings(database_url=url).database == url
+
+
 def test_the_databases_password_is_not_shown() -> None:
     """Settings that end up in a log do not tell the database's URL, which may hold a password."""
     assert "secret-word" not in repr(settings(database_url="postgresql://ann:secret-word@host/netra"))

@@ -143,7 +143,7 @@ class RefreshToken:
     @property
     def hash(self) -> str:
         """What the database keeps; the secret is random, so a plain hash is enough."""
-        return hashlib.sha256(self.secret.encode()).hexdigest()
+        return hashlib.sha256(f"{self.secret}.{self.code}".encode()).hexdigest()
 
     def __str__(self) -> str:
         return f"{self.session_id}.{self.secret}.{self.code}"

@@ -280,7 +280,8 @@ def test_a_refresh_token_is_the_same_after_its_trip() -> None:
     assert RefreshToken.parse(str(first)) == first
     assert first.session_id == second.session_id == "s1"
     assert first.hash != second.hash
-    assert first.hash == sha256(first.secret.encode()).hexdigest()
+    assert first.hash == sha256(f"{first.secret}.{first.code}".encode()).hexdigest()
+    assert RefreshToken.parse(f"{first}x").hash != first.hash
     assert len(first.secret) >= 43
 
 
