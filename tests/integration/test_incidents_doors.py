@@ -345,7 +345,7 @@ def _a_cookie_needs_no_origin(patch: pytest.MonkeyPatch) -> None:
     def nothing(_connection: HTTPConnection) -> None:
         pass
 
-    patch.setattr(ws_module, "check_origin", nothing)
+    patch.setattr(ws_module, "check_page", nothing)
 
 
 def _wildcard_with_credentials(patch: pytest.MonkeyPatch) -> None:

@@ -206,6 +206,15 @@ async def test_a_body_that_does_not_come_is_not_waited_for(server: Server, path:
     assert b'"code":"request_timeout"' in answer
 
 
+async def test_the_rest_of_a_body_is_not_waited_for_after_its_answer(server: Server) -> None:
+    """A client that is refused before its body has come is answered, and hung up on when the rest does not come."""
+    host = urlsplit(server.url).netloc.encode()
+    head = b"POST /api/threads HTTP/1.1\r\nHost: %s\r\nContent-Length: 100000\r\n\r\n" % host
+    answer = await _raw(server, head + b"{")
+    assert answer.startswith(b"HTTP/1.1 4")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
 async def test_the_log_tells_what_happened_and_no_secret(server: Server, log: Path) -> None:
     """A user's life with its alarms is in the log, by ids; passwords, tokens and what was typed are not."""
     async with a_person(server) as dora:

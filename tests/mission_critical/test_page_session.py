@@ -116,6 +116,28 @@ async def test_another_sites_page_changes_nothing(server: Server, page: Page, bo
     assert (await page.send("GET", "/api/threads")).json()["threads"] == []
 
 
+async def test_pages_with_and_without_tls_are_not_mixed(server: Server, page: Page, ann: Person) -> None:
+    """A page without TLS does nothing with a cookie of HTTPS, nor one of HTTPS with what anybody may have set."""
+    https = server.url.replace("http:", "https:")
+    async with http_client(server) as http:
+        secure = Page(http, https)
+        assert (await secure.sign_in(ann)).status_code == 200
+    cookies = {https: secure.set_cookie.partition(";")[0], server.url: page.set_cookie.partition(";")[0]}
+    for origin, csrf in ((https, secure.csrf), (server.url, page.csrf)):
+        for given, cookie in cookies.items():
+            headers = {"Origin": origin, "Cookie": cookie, "X-Netra-CSRF": csrf}
+            async with http_client(server, **headers) as http:
+                answer = await http.post("/api/threads", json={})
+            assert answer.status_code == (201 if given == origin else 403), (given, origin)
+            upgrade = connect(server.websocket_url, additional_headers={"Origin": origin, "Cookie": cookie})
+            if given == origin:
+                async with upgrade as connection:
+                    await Socket(connection).expect("connection_ready")
+            else:
+                with pytest.raises(InvalidStatus):
+                    await upgrade
+
+
 async def test_nobody_else_signs_a_browser_in(server: Server, ann: Person) -> None:
     """Another site's form cannot sign the browser in, to an account of its own choice."""
     form = {"username": ann.email, "password": ann.password}

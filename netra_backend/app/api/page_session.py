@@ -60,6 +60,20 @@ def check_origin(connection: HTTPConnection) -> None:
         _refuse(connection, "expected the Origin header of one of this server's own pages")
 
 
+def check_page(connection: HTTPConnection) -> None:
+    """See that the page's cookie comes from a page of the server's own, loaded as the page was that it was given to.
+
+    A page without TLS may be anybody's on the way, and a cookie without `__Host-` a neighbour host's: neither may be mixed
+    with HTTPS.
+
+    Raises:
+        ForgedPageRequestError: it does not.
+    """
+    check_origin(connection)
+    if _is_secure(connection) != (SECURE_COOKIE in connection.cookies):
+        _refuse(connection, "expected the cookie of a page of the same scheme; sign in again")
+
+
 def check_request(request: Request, is_csrf_token: Callable[[str], bool]) -> None:
     """See that a request with the page's cookie comes from the page.
 
@@ -72,7 +86,7 @@ def check_request(request: Request, is_csrf_token: Callable[[str], bool]) -> Non
     """
     if request.method in _SAFE:
         return
-    check_origin(request)
+    check_page(request)
     if not is_csrf_token(request.headers.get(CSRF_HEADER, "")):
         _refuse(request, f"expected the header {CSRF_HEADER} with the csrf_token of GET /auth/session")
 

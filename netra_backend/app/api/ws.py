@@ -21,7 +21,7 @@ from netra_backend.app.telemetry import SecurityEvent, tell_security_event
 
 from .client_address import client_of
 from .errors import refusal_response, unauthenticated_response
-from .page_session import check_origin, cookie_of
+from .page_session import check_page, cookie_of
 from .state import Services, services_of
 
 
@@ -98,7 +98,7 @@ async def _authenticate(websocket: WebSocket, services: Services) -> Principal |
     cookie = cookie_of(websocket)
     if cookie is None:
         return None
-    check_origin(websocket)
+    check_page(websocket)
     try:
         return await services.accounts.authenticate_page(cookie)
     except AuthenticationError as error:
