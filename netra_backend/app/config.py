@@ -108,8 +108,8 @@ class Settings(BaseSettings):
         scheme, _, rest = (url or "").partition("://")
         if rest.startswith("/") and "@" in rest and not scheme.startswith("sqlite"):
             raise ValueError(
-                "expected postgresql://USER:PASSWORD@HOST:PORT/NAME, got three slashes: the password would be part of "
-                "the database's name, which is shown; write two"
+                "expected postgresql://USER:PASSWORD@HOST:PORT/NAME, got three slashes: user and password would be part "
+                "of the database's name, and that is shown; write two"
             )
         return url
 
