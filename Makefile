@@ -61,9 +61,6 @@ soak: $(READY) ## the long golden paths, with dropped connections, a killed serv
 	@$(BIN)/python -m tests.support.postgres \
 	  $(BIN)/netra golden-path --users 200 --journeys 20 --kill-every 5 --database-url {url}
 
-fuzz: $(READY) ## schemathesis over every route, and 200,000 frames that nobody means to the socket; ARGS goes to it
-	@$(BIN)/python -m benchmarks.fuzz $(ARGS)
-
 lock: ## requirements/dev.lock from pyproject.toml; LOCK_ARGS=--upgrade raises the pins
 	@echo "resolving requirements/dev.lock"
 	@"$(PYTHON)" -m venv --clear build/lock

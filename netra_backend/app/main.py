@@ -134,7 +134,6 @@ def _build(settings: Settings, database: Database, registry: AgentRegistry) -> F
         title="Netra",
         summary="Runs AI agents for many users at once; no user ever sees another's data.",
         lifespan=lifespan,
-        responses=errors.RESPONSES,
         docs_url=None,  # its pages load scripts of another site
         redoc_url=None,
         middleware=[

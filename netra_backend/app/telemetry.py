@@ -127,11 +127,6 @@ def _console() -> Processor:
     return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
 
 
-def _is_our_fault(record: logging.LogRecord) -> bool:
-    """Not so: text that is no UTF-8. It closes its socket with 1007, and uvicorn tells a traceback of each."""
-    return not str(record.msg).startswith("Invalid UTF-8 sequence")
-
-
 def configure_logging(level: str) -> None:
     """Send every log line to standard error, with the ids of the context it was written under.
 
@@ -157,4 +152,3 @@ def configure_logging(level: str) -> None:
     root.setLevel(level)
     for talkative in ("alembic", "uvicorn.error"):  # tell each start and each connection at INFO
         logging.getLogger(talkative).setLevel(max(logging.WARNING, root.level))
-    logging.getLogger("uvicorn.error").addFilter(_is_our_fault)

@@ -68,10 +68,6 @@ class PasswordChange(_Body):
     new_password: Password
 
 
-class _Lines(StreamingResponse):
-    media_type = "application/x-ndjson"
-
-
 PasswordForm = Annotated[OAuth2PasswordRequestForm, Depends()]
 
 
@@ -152,7 +148,7 @@ async def me(context: ContextDep, services: ServicesDep) -> dict[str, Any]:
     return {"user_id": account.user_id, "email": account.email, "created_at": account.created_at}
 
 
-@router.get("/me/export", response_class=_Lines)
+@router.get("/me/export")
 async def export(context: ContextDep, services: ServicesDep) -> StreamingResponse:
     """Everything that is stored for the user, as JSON lines."""
 
@@ -160,8 +156,9 @@ async def export(context: ContextDep, services: ServicesDep) -> StreamingRespons
         async for row in AccountRepository(context, services.database).export():
             yield export_line(row)
 
-    return _Lines(
+    return StreamingResponse(
         lines(),
+        media_type="application/x-ndjson",
         headers={"content-disposition": 'attachment; filename="netra-export.ndjson"'},
     )
 

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from fastapi import Depends, Query, Request
 from fastapi.security import OAuth2PasswordBearer
+from pydantic import AfterValidator
 
 from netra_backend.app.realtime.messages import canonical_uuid
 from netra_backend.app.services.principal import AuthenticationError, Principal
@@ -19,6 +20,7 @@ from .state import ServicesDep
 
 _bearer = OAuth2PasswordBearer(tokenUrl="/auth/login", auto_error=False)
 
+PathId = Annotated[str, AfterValidator(canonical_uuid)]
 Limit = Annotated[int, Query(ge=1, le=200)]
 Cursor = Annotated[str | None, Query(max_length=512)]
 

@@ -10,9 +10,7 @@ from typing import Any, Final
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
 
 from netra_backend.app.db.errors import StorageUnavailableError
 from netra_backend.app.services.principal import AuthenticationError
@@ -47,28 +45,6 @@ STATUS: Final[dict[type[RefusedError], HTTPStatus]] = {
     RefusedError: HTTPStatus.CONFLICT,
 }
 """A class that is not listed has the status of its nearest listed base."""
-
-
-_PROBLEM_SCHEMA: Final[dict[str, Any]] = {
-    "type": "object",
-    "required": ["type", "title", "status", "code", "detail"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "code": {"type": "string"},
-        "detail": {"type": "string"},
-        "errors": {"type": "array", "items": {"type": "object"}},
-    },
-}
-RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    status: {
-        "description": f"Refused: {what}. `code` says why.",
-        "content": {PROBLEM: {"schema": _PROBLEM_SCHEMA}},
-    }
-    for status, what in (("4XX", "the request cannot be done"), ("5XX", "the server cannot do it now"))
-}
-"""What every route may answer beside its own, for the OpenAPI document."""
 
 
 def problem(
@@ -122,34 +98,18 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
         errors = [
-            {
-                "field": ".".join(str(part) for part in fault["loc"][1:]) or "body",
-                "expected": fault["msg"].removeprefix("Value error, "),
-            }
+            {"field": ".".join(str(part) for part in fault["loc"][1:]) or "body", "expected": fault["msg"]}
             for fault in error.errors()
         ]
         named = "; ".join(f"{fault['field']}: {fault['expected']}" for fault in errors)
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, _code(error.errors()[0]), named, errors=errors)
 
     @app.exception_handler(HTTPException)
-    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
+    async def http_error(_request: Request, error: HTTPException) -> JSONResponse:
         status = HTTPStatus(error.status_code)
         code = status.phrase.lower().replace(" ", "_")
         detail = NotFoundError().message if status is HTTPStatus.NOT_FOUND else str(error.detail)
-        headers = dict(error.headers or {})
-        if status is HTTPStatus.METHOD_NOT_ALLOWED:  # the router knows the methods of one of the path's routes only
-            headers["allow"] = ", ".join(sorted(_methods(request)))
-        return problem(status, code, detail, headers=headers)
-
-
-def _methods(request: Request) -> set[str]:
-    contexts = iter_route_contexts(request.app.routes)
-    return {
-        method
-        for route in contexts
-        if route.matches(request.scope)[0] is not Match.NONE
-        for method in route.methods or ()
-    }
+        return problem(status, code, detail, headers=dict(error.headers or {}))
 
 
 def _code(fault: dict[str, Any]) -> str:

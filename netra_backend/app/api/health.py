@@ -32,11 +32,7 @@ async def ready(services: ServicesDep) -> dict[str, str]:
     return {"status": "ready"}
 
 
-class _Numbers(Response):
-    media_type = CONTENT_TYPE_LATEST
-
-
-@router.get("/metrics", response_class=_Numbers)
+@router.get("/metrics")
 async def metrics(request: Request, services: ServicesDep, client: ClientDep) -> Response:
     """The server's numbers, for a program of this machine, or with `Authorization: Bearer` and the metrics token.
 
@@ -52,4 +48,4 @@ async def metrics(request: Request, services: ServicesDep, client: ClientDep) ->
             "the metrics are for programs of this machine, without a proxy between; "
             "set NETRA_METRICS_TOKEN to read them from elsewhere"
         )
-    return _Numbers(services.metrics.expose())
+    return Response(services.metrics.expose(), media_type=CONTENT_TYPE_LATEST)

@@ -8,9 +8,8 @@ from typing import Any
 from fastapi import APIRouter
 
 from netra_backend.app.db.repositories.runs import RunRepository
-from netra_backend.app.realtime.messages import Uuid
 
-from .dependencies import ContextDep
+from .dependencies import ContextDep, PathId
 from .state import ServicesDep
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
@@ -19,13 +18,13 @@ _SHOWN = ("run_id", "thread_id", "status", "attempt", "agent", "created_at", "st
 
 
 @router.get("/{run_id}")
-async def get_run(run_id: Uuid, context: ContextDep, services: ServicesDep) -> dict[str, Any]:
+async def get_run(run_id: PathId, context: ContextDep, services: ServicesDep) -> dict[str, Any]:
     """Where a run stands."""
     run = await RunRepository(context, services.database).get(run_id)
     return {name: getattr(run, name) for name in _SHOWN}
 
 
 @router.post("/{run_id}/cancel", status_code=HTTPStatus.ACCEPTED)
-async def cancel_run(run_id: Uuid, context: ContextDep, services: ServicesDep) -> dict[str, Any]:
+async def cancel_run(run_id: PathId, context: ContextDep, services: ServicesDep) -> dict[str, Any]:
     """End a run; one that has ended stays as it is."""
     return {"run_id": run_id, "status": await services.runs.cancel(context, run_id)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 from uuid import uuid4
 
 import orjson
@@ -29,7 +29,7 @@ from netra_backend.app.services.agent_events import EventType, LogEntry
 from netra_backend.app.services.principal import SESSION_ENDED, AuthenticationError
 from netra_backend.app.services.submission import IfBusy, Submission
 
-from .dependencies import ContextDep, Cursor, Limit, PrincipalDep
+from .dependencies import ContextDep, Cursor, Limit, PathId, PrincipalDep
 from .state import ServicesDep
 
 router = APIRouter(prefix="/api/threads", tags=["threads"])
@@ -112,21 +112,21 @@ async def create_thread(body: NewThread, context: ContextDep, services: Services
 
 
 @router.get("/{thread_id}")
-async def get_thread(thread_id: Uuid, context: ContextDep, services: ServicesDep) -> dict[str, Any]:
+async def get_thread(thread_id: PathId, context: ContextDep, services: ServicesDep) -> dict[str, Any]:
     """One thread."""
     return _thread(await ThreadRepository(context, services.database).get(thread_id))
 
 
 @router.patch("/{thread_id}")
 async def rename_thread(
-    thread_id: Uuid, body: ThreadChange, context: ContextDep, services: ServicesDep
+    thread_id: PathId, body: ThreadChange, context: ContextDep, services: ServicesDep
 ) -> dict[str, Any]:
     """Change a thread's title."""
     return _thread(await ThreadRepository(context, services.database).rename(thread_id, body.title))
 
 
 @router.delete("/{thread_id}", status_code=HTTPStatus.NO_CONTENT)
-async def delete_thread(thread_id: Uuid, context: ContextDep, services: ServicesDep) -> None:
+async def delete_thread(thread_id: PathId, context: ContextDep, services: ServicesDep) -> None:
     """Erase a thread with all that is in it; its runs stop."""
 
     def erased(unfinished: Sequence[str]) -> None:
@@ -141,7 +141,7 @@ async def delete_thread(thread_id: Uuid, context: ContextDep, services: Services
 
 @router.get("/{thread_id}/messages")
 async def list_messages(
-    thread_id: Uuid, context: ContextDep, services: ServicesDep, limit: Limit = 50, cursor: Cursor = None
+    thread_id: PathId, context: ContextDep, services: ServicesDep, limit: Limit = 50, cursor: Cursor = None
 ) -> dict[str, Any]:
     """What was said, oldest first."""
     repository = ThreadRepository(context, services.database)
@@ -158,7 +158,9 @@ async def list_messages(
 
 
 @router.post("/{thread_id}/messages", status_code=HTTPStatus.ACCEPTED)
-async def send_message(thread_id: Uuid, body: NewMessage, context: ContextDep, services: ServicesDep) -> dict[str, Any]:
+async def send_message(
+    thread_id: PathId, body: NewMessage, context: ContextDep, services: ServicesDep
+) -> dict[str, Any]:
     """Say something and start a run; a new id makes a new thread, as on the socket."""
     submission = Submission(
         text=body.text,
@@ -176,21 +178,9 @@ async def send_message(thread_id: Uuid, body: NewMessage, context: ContextDep, s
     }
 
 
-_EVENT: Final = {
-    "type": "object",
-    "required": ["event", "data"],
-    "properties": {"id": {"type": "string"}, "event": {"type": "string"}, "data": {"type": "string"}},
-}
-
-
-@router.get(
-    "/{thread_id}/events",
-    response_class=_EventStreamResponse,
-    status_code=HTTPStatus.OK,
-    responses={HTTPStatus.OK.value: {"content": {"text/event-stream": {"schema": _EVENT}}}},
-)
+@router.get("/{thread_id}/events", response_class=StreamingResponse)
 async def watch_events(
-    thread_id: Uuid,
+    thread_id: PathId,
     context: ContextDep,
     principal: PrincipalDep,
     services: ServicesDep,

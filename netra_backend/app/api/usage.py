@@ -7,7 +7,7 @@ import io
 import tempfile
 from dataclasses import asdict
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 
 from fastapi import APIRouter, Request
 
@@ -38,15 +38,7 @@ async def list_usage_records(
     return {"usage_records": [_record(record) for record in page], "next_cursor": next_cursor}
 
 
-_UPLOAD: Final = {
-    "requestBody": {
-        "required": True,
-        "content": {str(media_type): {"schema": {"type": "string"}} for media_type in UploadFormat},
-    }
-}
-
-
-@router.post("", status_code=HTTPStatus.CREATED, openapi_extra=_UPLOAD)
+@router.post("", status_code=HTTPStatus.CREATED)
 async def upload_usage_records(request: Request, context: ContextDep, services: ServicesDep) -> dict[str, Any]:
     """Add the records of a file, all of them or none: the body is `text/csv` or `application/x-ndjson`."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()

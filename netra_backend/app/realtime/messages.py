@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from netra_backend.app.services.agent_events import LogEntry
 from netra_backend.app.services.refusals import InvalidRequestError
@@ -47,11 +47,7 @@ def _says_something(value: str) -> str:
     return without_nul(value)
 
 
-Uuid = Annotated[
-    str,
-    AfterValidator(canonical_uuid),
-    WithJsonSchema({"type": "string", "format": "uuid", "pattern": f"^{_UUID.pattern}$"}),
-]
+Uuid = Annotated[str, AfterValidator(canonical_uuid)]
 MessageText = Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS), AfterValidator(_says_something)]
 ClientMessageId = Annotated[str, Field(min_length=1, max_length=MAX_CLIENT_MESSAGE_ID), AfterValidator(without_nul)]
 AgentName = Annotated[str, Field(min_length=1, max_length=64)]
