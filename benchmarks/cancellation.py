@@ -112,16 +112,17 @@ class Storm:
         storage = self._services.database.storage
         return storage.read_engine, storage.write_engine
 
-    async def rage(self, cancellations: int) -> None:
-        """Send requests, a few at a time, until so many have been cancelled."""
+    async def rage(self, requests: int) -> None:
+        """Send so many requests, a few at a time."""
+        gate = asyncio.Semaphore(AT_ONCE)
 
-        async def ask() -> None:
-            while self.outcome.cancelled < cancellations:
+        async def one() -> None:
+            async with gate:
                 await self._request(self._random.choice(self._users))
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(AT_ONCE):
-                group.create_task(ask())
+            for _ in range(requests):
+                group.create_task(one())
 
     async def _request(self, user: User) -> None:
         ask = self._random.choice((self._list, self._make, self._rename, self._say, self._read, self._me, self._export))
@@ -335,13 +336,13 @@ async def _signed_up(transport: httpx.ASGITransport, number: int) -> User:
 
 
 async def run(
-    settings: Settings, cancellations: int, seed: int, *, delay: float, longest: float, patience: float = 5.0
+    settings: Settings, requests: int, seed: int, *, delay: float, longest: float, patience: float = 5.0
 ) -> Outcome:
     """A whole storm, and what it has left.
 
     Args:
         settings: of the app.
-        cancellations: how many requests are cancelled; others end before.
+        requests: how many.
         seed: of whatever is random.
         delay: of an SQLite database, in seconds; another one is slow by itself.
         longest: seconds after which a request is cancelled at the latest, if it is.
@@ -349,7 +350,7 @@ async def run(
     """
     async with storm(settings, seed=seed, longest=longest) as raging:
         with slowed(raging._services, delay):
-            await raging.rage(cancellations)
+            await raging.rage(requests)
         await raging.settle(patience)
         return raging.outcome
 
@@ -373,7 +374,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.cancellation", description=__doc__.splitlines()[0] if __doc__ else None
     )
-    parser.add_argument("--requests", type=int, default=2_000, help="to cancel over each database (default 2000)")
+    parser.add_argument("--requests", type=int, default=2_000, help="over each database (default 2000)")
     parser.add_argument("--seed", type=int, default=1, help="of whatever is random (default 1)")
     options = parser.parse_args()
     outcomes = []

@@ -26,7 +26,7 @@ from tests.support.severed_connection import way_to
 
 __all__ = ["backend"]
 
-CANCELLED = 60
+REQUESTS = 120
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -53,7 +53,7 @@ def _slow(backend: Backend, folder: Path) -> Iterator[Settings]:
 
 async def _storm(backend: Backend, folder: Path, patience: float = 5.0) -> Outcome:
     with _slow(backend, folder) as settings:
-        return await run(settings, CANCELLED, seed=7, delay=0.001, longest=0.1, patience=patience)
+        return await run(settings, REQUESTS, seed=7, delay=0.001, longest=0.1, patience=patience)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
