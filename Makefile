@@ -14,7 +14,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV PIP_PREFIX PIP_REQUIRE_VIRTUALENV PIP
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check bench drift soak fuzz lock clean
+.PHONY: help run serve test check bench drift soak lock clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
@@ -41,7 +41,6 @@ bench: $(READY) ## the benchmarks
 	@$(BIN)/python -m benchmarks.golden_path
 	@$(BIN)/python -m benchmarks.fairness
 	@$(BIN)/python -m benchmarks.slow_readers
-	@$(BIN)/python -m benchmarks.revocation
 
 drift: $(READY) ## the repair tool against injected drift in real packages, and against its peers
 	@$(BIN)/python -m benchmarks.repair prepare
@@ -50,8 +49,7 @@ drift: $(READY) ## the repair tool against injected drift in real packages, and 
 	@$(BIN)/python -m benchmarks.repair.peers
 	@$(BIN)/python -m benchmarks.repair.speed
 
-soak: $(READY) ## the long golden paths, with dropped connections, a killed server and a storm of cancellations too
-	@$(BIN)/python -m benchmarks.cancellation
+soak: $(READY) ## the long golden paths, with dropped connections and a killed server too
 	@$(BIN)/netra golden-path --users 1000
 	@$(BIN)/netra golden-path --users 200 --journeys 5
 	@$(BIN)/python -m tests.support.postgres $(BIN)/netra golden-path --users 200 --journeys 5 --database-url {url}

@@ -1,10 +1,9 @@
 """A storm of requests that are cancelled at random moments, over a slow database.
 
-Users read and write what holds their own nonce, all at once; most requests are cancelled at a random moment, in the
-middle of whatever they were doing. The database is slow below its driver: PostgreSQL behind a proxy that delays each
-piece of the conversation, SQLite by a handler that its virtual machine calls. Whoever gets an answer must get its own;
-at the end every read returns its owner's nonces, no pooled connection is inside a transaction, and the pool is full
-again.
+Users read and write what holds their own nonce, all at once; most requests are cancelled at a random moment, in the middle
+of whatever they were doing. The database is slow below its driver: PostgreSQL behind a proxy that delays each piece of
+the conversation, SQLite by a handler that its virtual machine calls. Whoever gets an answer must get its own; at the
+end every read returns its owner's nonces, no pooled connection is inside a transaction, and the pool is full again.
 
     python -m benchmarks.cancellation [--requests 2000] [--seed 1]
 """
@@ -105,12 +104,6 @@ class Storm:
         self._users = users
         self._random = random.Random(seed)
         self._longest = longest
-        self._kept = {engine: engine.pool.checkedout() for engine in self._engines}  # type: ignore[attr-defined]
-
-    @property
-    def _engines(self) -> tuple[Engine, Engine]:
-        storage = self._services.database.storage
-        return storage.read_engine, storage.write_engine
 
     async def rage(self, requests: int) -> None:
         """Send so many requests, a few at a time."""
@@ -195,12 +188,8 @@ class Storm:
         await self._call(user, "GET", f"/api/threads/{thread_id}", own=user.nonce)
         await self._call(user, "GET", f"/api/threads/{thread_id}/messages")
 
-    async def settle(self, patience: float) -> None:
-        """After the storm: every user reads everything, and every connection is looked at.
-
-        Args:
-            patience: seconds that whoever is still at work has to end.
-        """
+    async def settle(self) -> None:
+        """After the storm: every user reads everything, and every connection is looked at."""
         for user in self._users:
             await self._me(user)
             await self._list(user)
@@ -208,7 +197,7 @@ class Storm:
             for thread_id in user.threads:
                 await self._call(user, "GET", f"/api/threads/{thread_id}", own=user.nonce)
         database = self._services.database
-        await asyncio.to_thread(self._count_connections, patience)
+        await asyncio.to_thread(self._count_connections)
         parties = self._services.settings.reader_threads
         barrier = threading.Barrier(parties)
 
@@ -218,21 +207,21 @@ class Storm:
         met = await asyncio.gather(*(database.read(meet) for _ in range(parties)), return_exceptions=True)
         self.outcome.missing += sum(isinstance(each, Exception) for each in met)
 
-    def _count_connections(self, patience: float) -> None:
-        for engine in self._engines:
-            self.outcome.checked_out += _checked_out(engine, self._kept[engine], patience)
+    def _count_connections(self) -> None:
+        for engine in (self._services.database.storage.read_engine, self._services.database.storage.write_engine):
+            self.outcome.checked_out += _checked_out(engine)
             if engine.dialect.name == "sqlite":
                 self.outcome.in_transaction += _in_transaction_in_sqlite(engine)
-            elif engine is self._engines[0]:
-                self.outcome.in_transaction += _in_transaction_in_postgresql(self._services.settings.database, patience)
+            elif engine is self._services.database.storage.read_engine:
+                self.outcome.in_transaction += _in_transaction_in_postgresql(self._services.settings.database)
 
 
-def _checked_out(engine: Engine, kept: int, patience: float) -> int:
-    """Connections beyond the writer's own that are not given back, once whoever was at work has had time to."""
-    deadline = time.monotonic() + patience
-    while (count := int(engine.pool.checkedout())) > kept and time.monotonic() < deadline:  # type: ignore[attr-defined]
+def _checked_out(engine: Engine) -> int:
+    """Connections that are not given back, once whoever was at work has had time to."""
+    deadline = time.monotonic() + 5
+    while (count := engine.pool.checkedout()) and time.monotonic() < deadline:  # type: ignore[attr-defined]
         time.sleep(0.01)
-    return max(0, count - kept)
+    return int(count)
 
 
 def _in_transaction_in_sqlite(engine: Engine) -> int:
@@ -245,14 +234,14 @@ def _in_transaction_in_sqlite(engine: Engine) -> int:
             each.close()
 
 
-def _in_transaction_in_postgresql(url: str, patience: float) -> int:
+def _in_transaction_in_postgresql(url: str) -> int:
     """What the server itself says, after what is still at work has had time to end."""
     engine = create_engine(superuser_url(url))
     statement = text(
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'netra' AND datname = :name"
         " AND state LIKE 'idle in transaction%'"
     )
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + 5
     try:
         while True:
             with engine.connect() as connection:
@@ -335,9 +324,7 @@ async def _signed_up(transport: httpx.ASGITransport, number: int) -> User:
     return User(http, user_id, nonce, [made["thread_id"]])
 
 
-async def run(
-    settings: Settings, requests: int, seed: int, *, delay: float, longest: float, patience: float = 5.0
-) -> Outcome:
+async def run(settings: Settings, requests: int, seed: int, *, delay: float, longest: float) -> Outcome:
     """A whole storm, and what it has left.
 
     Args:
@@ -346,12 +333,11 @@ async def run(
         seed: of whatever is random.
         delay: of an SQLite database, in seconds; another one is slow by itself.
         longest: seconds after which a request is cancelled at the latest, if it is.
-        patience: seconds that whoever is still at work at the end has to end.
     """
     async with storm(settings, seed=seed, longest=longest) as raging:
         with slowed(raging._services, delay):
             await raging.rage(requests)
-        await raging.settle(patience)
+        await raging.settle()
         return raging.outcome
 
 
