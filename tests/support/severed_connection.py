@@ -1,12 +1,10 @@
-"""A way to PostgreSQL that is slow, or breaks at the worst moment: while a transaction commits."""
+"""A way to PostgreSQL that breaks at the worst moment, while a transaction commits, or that takes its time."""
 
 from __future__ import annotations
 
-import random
 import socket
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from typing import Final
@@ -27,22 +25,27 @@ class Cut(Enum):
 class Way:
     """A proxy on loopback, each connection in threads of its own.
 
+    Args:
+        port: of the server.
+        pause: called before whatever is passed on, in either direction: it may take a while.
+
     Attributes:
         port: where it listens.
         cut: what happens to the next COMMIT.
         is_open: whether new connections are let through.
+        strands: whether the server does not hear that its clients are gone.
         was_cut: set once a COMMIT was lost.
-        delay: the most seconds that anything takes in either direction.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, pause: Callable[[], object] = lambda: None) -> None:
         self._server_port = port
+        self._pause = pause
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sockets: list[socket.socket] = []
         self.port: int = self._listener.getsockname()[1]
         self.cut = Cut.NOWHERE
         self.is_open = True
-        self.delay = 0.0
+        self.strands = False
         self.was_cut = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -62,33 +65,35 @@ class Way:
     def _to_server(self, client: socket.socket, server: socket.socket, swallow: threading.Event) -> None:
         with suppress(OSError):
             while data := client.recv(SIZE):
-                self._wait()
                 if b"COMMIT" in data and self.cut is not Cut.NOWHERE:
                     if self.cut is Cut.ON_THE_WAY:
                         self._sever(client, server)
                         return
                     swallow.set()
+                self._pause()
                 server.sendall(data)
-        _close(client, server)
+        if not self.strands:
+            _close(client, server)
 
     def _to_client(self, client: socket.socket, server: socket.socket, swallow: threading.Event) -> None:
         with suppress(OSError):
             while data := server.recv(SIZE):
-                self._wait()
                 if swallow.is_set():
                     self._sever(client, server)
                     return
+                self._pause()
                 client.sendall(data)
         _close(client, server)
-
-    def _wait(self) -> None:
-        if self.delay:
-            time.sleep(random.uniform(0, self.delay))
 
     def _sever(self, *ends: socket.socket) -> None:
         self.cut = Cut.NOWHERE
         _close(*ends)
         self.was_cut.set()
+
+    def strand(self) -> None:
+        """Break off all connections, and let the server believe that they go on."""
+        self.strands = True
+        _close(*self._sockets[::2])
 
     def close(self) -> None:
         """Close everything."""
@@ -103,9 +108,9 @@ def _close(*ends: socket.socket) -> None:
 
 
 @contextmanager
-def way_to(port: int) -> Iterator[Way]:
-    """A way to a server on loopback, for the block."""
-    way = Way(port)
+def way_to(port: int, pause: Callable[[], object] = lambda: None) -> Iterator[Way]:
+    """A way to a server on loopback, for the block; see `Way`."""
+    way = Way(port, pause)
     try:
         yield way
     finally:
