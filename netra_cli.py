@@ -28,6 +28,7 @@ class _Command:
 COMMANDS = {
     "serve": _Command("netra_backend.app.commands", "serve", "server", "run the server"),
     "db": _Command("netra_backend.app.commands", "db", "server", "upgrade, back up, export a user, erase a user"),
+    "keys": _Command("netra_backend.app.commands", "keys", "server", "rotate the keys that sign tokens"),
     "golden-path": _Command(
         "netra_golden_path.cli", "main", "golden-path", "prove that many users at once get right, private answers"
     ),

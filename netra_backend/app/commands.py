@@ -1,4 +1,4 @@
-"""The backend's commands: `netra serve` and `netra db`."""
+"""The backend's commands: `netra serve`, `netra db` and `netra keys`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import DatabaseError
 
 from netra_backend.app.agents.registry import AgentRegistryError
+from netra_backend.app.api.http_protocol import http_protocol
 from netra_backend.app.api.websocket_protocol import WebSocketProtocol
+from netra_backend.app.auth.keys import KEY_FILE, KeyRing, read_keys, retire, rotate
 from netra_backend.app.config import Settings
 from netra_backend.app.db.backup import BackupError, back_up
 from netra_backend.app.db.engine import Database, open_storage
@@ -126,6 +128,46 @@ def db(argv: Sequence[str]) -> int:
         return _refuse("db", refusal.message)
     except (DatabaseOpenError, BackupError, ValueError, OSError) as error:
         return _refuse("db", str(error))
+
+
+def keys(argv: Sequence[str]) -> int:
+    """Look after the keys that sign, where they are kept in the data folder.
+
+    Args:
+        argv: the words after `netra keys`.
+
+    Returns:
+        0 when it is done, 1 when it could not be done, 2 for words or settings that make no sense.
+    """
+    words: dict[str, str] = {}
+
+    def options(argv: Sequence[str]) -> dict[str, Any]:
+        parsed = _keys_options(argv)
+        words["action"] = parsed.pop("action")
+        return parsed
+
+    settings = _settings("keys", options, argv)
+    if not isinstance(settings, Settings):
+        return settings
+    if settings.secret_key is not None:
+        return _refuse(
+            "keys",
+            "NETRA_SECRET_KEY is set, so the keys are yours to rotate: set it to the new key and NETRA_OLD_SECRET_KEYS "
+            "to the one before, and start the server again",
+            Exit.USAGE,
+        )
+    try:
+        ring = _KEY_ACTIONS[words["action"]](settings.data_dir / KEY_FILE)
+    except (ValueError, OSError) as error:
+        return _refuse("keys", str(error))
+    signs, *verify = ring.ids
+    print(f"{signs} signs" + "".join(f"\n{kid} verifies what it has signed" for kid in verify))
+    if words["action"] != "list":
+        print("a server that is running takes this at its next start", file=sys.stderr)
+    return Exit.OK
+
+
+_KEY_ACTIONS: Final[dict[str, Callable[[Path], KeyRing]]] = {"list": read_keys, "rotate": rotate, "retire": retire}
 
 
 def _upgrade(settings: Settings) -> Exit:
@@ -272,7 +314,8 @@ def _settings(command: str, options: Callable[[Sequence[str]], dict[str, Any]], 
 
 
 def _unopened(settings: Settings, error: DatabaseError) -> str:
-    name = make_url(settings.database).render_as_string(hide_password=True)
+    url = make_url(settings.database).difference_update_query(["password", "sslpassword"])
+    name = url.render_as_string(hide_password=True)
     return f"the database {name} cannot be opened: {error.orig}; restore a backup of it"
 
 
@@ -287,6 +330,7 @@ def _serve(settings: Settings, listener: socket.socket) -> Exit:
         app,
         log_config=None,
         access_log=False,
+        http=http_protocol(settings.head_timeout.total_seconds()),
         ws=WebSocketProtocol,
         ws_max_size=MAX_FRAME_BYTES,
         ws_per_message_deflate=False,
@@ -457,6 +501,23 @@ def _db_options(argv: Sequence[str]) -> dict[str, Any]:
     erasing.add_argument("--yes", action="store_true", default=False, help="do it: there is no way back")
     for action in (upgrading, backing_up, exporting, erasing):
         _add_database_options(action)
+    return vars(parser.parse_args(argv))
+
+
+def _keys_options(argv: Sequence[str]) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(
+        prog="netra keys", description="Look after the keys that sign tokens, where they are kept in the data folder."
+    )
+    actions = parser.add_subparsers(required=True, metavar="ACTION", dest="action")
+    for name, told in (
+        ("list", "tell the ids of the keys, the newest first"),
+        ("rotate", "make a new key that signs; what the others have signed is still good"),
+        ("retire", "remove all keys but the newest; what they have signed is worth nothing any more"),
+    ):
+        action = actions.add_parser(
+            name, help=told, description=f"{told[0].upper()}{told[1:]}.", argument_default=argparse.SUPPRESS
+        )
+        action.add_argument("--data-dir", type=Path, help="where the keys are (default netra-data)")
     return vars(parser.parse_args(argv))
 
 

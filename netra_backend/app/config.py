@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIN_SECRET_KEY_CHARACTERS = 32
-
+MIN_METRICS_TOKEN_CHARACTERS: Final = 16
+_ORIGIN: Final = re.compile(r"https?://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?/?", re.IGNORECASE)
 
 Span = Annotated[timedelta, Field(ge=timedelta())]
 
@@ -33,14 +36,32 @@ class Settings(BaseSettings):
     )
 
     secret_key: SecretStr | None = Field(default=None, description="signs the tokens; made and kept when not given")
+    old_secret_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(), description="keys of before: what they have signed is still good, until they are removed here"
+    )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        default=(), description="addresses or networks whose X-Forwarded-For or Forwarded is believed"
+    )
     open_registration: bool | None = Field(default=None, description="closed on a public address unless opened")
     metrics_token: SecretStr | None = None
 
     access_token_ttl: Span = timedelta(minutes=15)
     refresh_token_ttl: Span = timedelta(days=30)
+    cookie_session_ttl: Span = Field(default=timedelta(hours=12), description="of a sign-in at the built-in page")
     authentication_timeout: Span = Field(default=timedelta(seconds=10), description="for the first frame")
+    head_timeout: Span = Field(default=timedelta(seconds=10), description="for the head of a request")
+    body_timeout: Span = Field(
+        default=timedelta(seconds=30), description="for the next piece of a body; all of it must come at 1 KiB/s too"
+    )
+
+    max_unauthenticated_sockets: int = Field(default=5_000, ge=1, description="that have not sent their first frame")
+    max_unauthenticated_sockets_per_address: int = Field(default=1_000, ge=1)
+    failed_sign_ins_per_minute: int = Field(default=30, ge=1, description="of one address")
+    failed_sign_ins_per_hour: int = Field(default=20, ge=1, description="at one account")
+    max_waiting_passwords: int = Field(default=500, ge=1, description="that wait to be hashed")
+    max_waiting_passwords_per_address: int = Field(default=250, ge=1)
 
     agents: dict[str, str] = Field(default_factory=dict, description='JSON: {"name": "module:attribute"}')
     default_agent: str = "supervisor"
@@ -80,17 +101,79 @@ class Settings(BaseSettings):
     fault_points: str = Field(default="", description="for tests: where the server fails; services/fault_points.py")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
-    @field_validator("allowed_origins", "allowed_hosts", mode="before")
+    @field_validator("allowed_origins", "allowed_hosts", "trusted_proxies", "old_secret_keys", mode="before")
     @classmethod
     def _split_at_commas(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("database_url")
+    @classmethod
+    def _has_its_password_where_it_is_hidden(cls, url: str | None) -> str | None:
+        scheme, _, rest = (url or "").partition("://")
+        if rest.startswith("/") and "@" in rest and not scheme.startswith("sqlite"):
+            raise ValueError(
+                "expected postgresql://USER:PASSWORD@HOST:PORT/NAME, got three slashes: user and password would be "
+                "part of the database's name, and that is shown; write two"
+            )
+        return url
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"expected origins such as https://app.example.org, got {origin!r}; name each site whose pages may "
+                    "call: a wildcard would let every site in"
+                )
+        return tuple(origin.lower().rstrip("/") for origin in origins)
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+", host):
+                raise ValueError(
+                    f"expected names such as netra.example.org, without a port, got {host!r}; name each: a wildcard "
+                    "would let DNS rebinding in"
+                )
+        return hosts
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_not_everybody(
+        cls, networks: tuple[IPv4Network | IPv6Network, ...]
+    ) -> tuple[IPv4Network | IPv6Network, ...]:
+        for network in networks:
+            if network.prefixlen == 0:
+                raise ValueError(
+                    f"expected the addresses of your own proxies, got {network}: everybody could say to be anybody; "
+                    "name the proxies, such as 127.0.0.1 or 10.0.0.0/8"
+                )
+        return networks
+
     @model_validator(mode="after")
     def _fail_closed(self) -> Self:
-        if self.secret_key is not None and len(self.secret_key.get_secret_value()) < MIN_SECRET_KEY_CHARACTERS:
+        named = [
+            ("NETRA_SECRET_KEY", self.secret_key),
+            *(("NETRA_OLD_SECRET_KEYS", old) for old in self.old_secret_keys),
+        ]
+        for name, key in named:
+            if key is not None and len(key.get_secret_value()) < MIN_SECRET_KEY_CHARACTERS:
+                raise ValueError(
+                    f"{name}: expected at least {MIN_SECRET_KEY_CHARACTERS} characters; "
+                    'make one with: python -c "import secrets; print(secrets.token_urlsafe(48))"'
+                )
+        if self.old_secret_keys and self.secret_key is None:
             raise ValueError(
-                f"NETRA_SECRET_KEY: expected at least {MIN_SECRET_KEY_CHARACTERS} characters; "
-                'make one with: python -c "import secrets; print(secrets.token_urlsafe(48))"'
+                "NETRA_OLD_SECRET_KEYS: expected NETRA_SECRET_KEY to be set too, the key that signs; "
+                "keys in the data folder are rotated by `netra keys rotate`"
+            )
+        token = self.metrics_token
+        if token is not None and len(token.get_secret_value()) < MIN_METRICS_TOKEN_CHARACTERS:
+            raise ValueError(
+                f"NETRA_METRICS_TOKEN: expected at least {MIN_METRICS_TOKEN_CHARACTERS} characters; "
+                'make one with: python -c "import secrets; print(secrets.token_urlsafe(24))"'
             )
         if not self.is_loopback:
             missing = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import stat
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from starlette.middleware import Middleware
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 
 from netra_backend.app.agents.cost.team import CostTeam
@@ -24,11 +26,15 @@ from netra_backend.app.agents.registry import AgentRegistry, UnknownAgentError
 from netra_backend.app.agents.supervisor import Supervisor
 from netra_backend.app.api import auth, document, errors, health, ownership, runs, threads, usage, ws
 from netra_backend.app.api.accounts import Accounts
+from netra_backend.app.api.body_deadline import BodyDeadline
+from netra_backend.app.api.client_address import ClientAddress
 from netra_backend.app.api.dependencies import signed_in
-from netra_backend.app.api.middleware import LOOPBACK_HOSTS, Envelope, HostAndOrigin
+from netra_backend.app.api.middleware import LOOPBACK_HOSTS, Envelope, HostAndOrigin, NoTokenInUrl
 from netra_backend.app.api.state import Services
+from netra_backend.app.auth.keys import KEY_FILE, KeyRing, load_or_make_keys
 from netra_backend.app.auth.passwords import Passwords
-from netra_backend.app.auth.tokens import AccessTokens, load_or_make_key
+from netra_backend.app.auth.throttle import Places, SignInThrottle, TooManyUnauthenticatedError
+from netra_backend.app.auth.tokens import PAGE_AUDIENCE, AccessTokens
 from netra_backend.app.config import Settings
 from netra_backend.app.db.engine import Database
 from netra_backend.app.db.eraser import Eraser
@@ -92,8 +98,9 @@ def create_app(settings: Settings) -> FastAPI:
             has not ended within `predecessor_wait`.
         AgentRegistryError: a user's own agent cannot be loaded, or the default agent is unknown.
         OwnershipError: a route has no owner rule.
+        ValueError: others may write to the data folder or read the keys, or a file holds no keys.
     """
-    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _make_private(settings.data_dir)
     database = Database(settings.database, reader_threads=settings.reader_threads)
     try:
         database.tenure.begin(settings.predecessor_wait.total_seconds())
@@ -102,6 +109,16 @@ def create_app(settings: Settings) -> FastAPI:
     except BaseException:
         database.release()
         raise
+
+
+def _make_private(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ValueError(
+            f"{folder}: others may write to the data folder (mode {mode:04o}), expected 0700: they could put a key or "
+            f"a database of their own there; chmod 700 {folder}"
+        )
 
 
 def _build(settings: Settings, database: Database, registry: AgentRegistry) -> FastAPI:
@@ -121,8 +138,18 @@ def _build(settings: Settings, database: Database, registry: AgentRegistry) -> F
         docs_url=None,  # its pages load scripts of another site
         redoc_url=None,
         middleware=[
+            Middleware(ClientAddress, trusted=settings.trusted_proxies),
             Middleware(Envelope),
             Middleware(HostAndOrigin, hosts=_hosts(settings), origins=settings.allowed_origins),
+            Middleware(NoTokenInUrl),
+            Middleware(
+                CORSMiddleware,  # without credentials: other sites bring a token of their own, never the page's cookie
+                allow_origins=settings.allowed_origins,
+                allow_methods=("GET", "POST", "PATCH", "DELETE"),
+                allow_headers=("authorization", "content-type", "last-event-id"),
+                expose_headers=("retry-after", "x-request-id"),
+            ),
+            Middleware(BodyDeadline, seconds=settings.body_timeout.total_seconds()),
             Middleware(RequestBodyLimitMiddleware, max_body_size=settings.max_body_bytes),
         ],
     )
@@ -145,7 +172,8 @@ def _build(settings: Settings, database: Database, registry: AgentRegistry) -> F
 def _hosts(settings: Settings) -> frozenset[str]:
     own = LOOPBACK_HOSTS if settings.is_loopback else frozenset[str]()
     origins = {urlsplit(origin).hostname or "" for origin in settings.allowed_origins}
-    return own | {settings.host} | set(settings.allowed_hosts) | origins
+    named = set() if settings.host in ("", "0.0.0.0", "::") else {settings.host}  # noqa: S104 what is no name
+    return own | named | set(settings.allowed_hosts) | origins
 
 
 def _agents(settings: Settings, database: Database) -> AgentRegistry:
@@ -205,11 +233,23 @@ async def _started(settings: Settings, database: Database, registry: AgentRegist
         run_timeout=settings.run_timeout,
         max_unfinished_per_user=settings.max_unfinished_runs_per_user,
     )
-    passwords = Passwords(settings.password_threads)
+    passwords = Passwords(
+        settings.password_threads,
+        max_waiting=settings.max_waiting_passwords,
+        max_waiting_per_address=settings.max_waiting_passwords_per_address,
+    )
+    keys = _keys(settings)
     accounts = Accounts(
         database,
         passwords,
-        AccessTokens(_secret_key(settings), settings.access_token_ttl),
+        keys,
+        AccessTokens(keys, settings.access_token_ttl),
+        AccessTokens(keys, settings.cookie_session_ttl, audience=PAGE_AUDIENCE),
+        SignInThrottle(
+            per_minute=settings.failed_sign_ins_per_minute,
+            per_hour=settings.failed_sign_ins_per_hour,
+            clock=time.monotonic,
+        ),
         connections,
         refresh_ttl=settings.refresh_token_ttl,
         registration_is_open=settings.registration_is_open,
@@ -237,6 +277,11 @@ async def _started(settings: Settings, database: Database, registry: AgentRegist
                 hub=hub,
                 connections=connections,
                 accounts=accounts,
+                unauthenticated=Places(
+                    settings.max_unauthenticated_sockets,
+                    settings.max_unauthenticated_sockets_per_address,
+                    _too_many_unauthenticated,
+                ),
                 runs=run_service,
                 stored_bytes=stored_bytes,
                 metrics=metrics,
@@ -266,7 +311,14 @@ def _publish(hub: Hub, metrics: Metrics, stored_bytes: StoredBytes, entries: Seq
     hub.publish(entries)
 
 
-def _secret_key(settings: Settings) -> bytes:
-    if settings.secret_key is not None:
-        return settings.secret_key.get_secret_value().encode()
-    return load_or_make_key(settings.data_dir / "secret.key")
+def _too_many_unauthenticated() -> TooManyUnauthenticatedError:
+    return TooManyUnauthenticatedError(
+        "too many sockets wait for their first frame; try again in 5 s, or send the token in the upgrade's header",
+        retry_after=5,
+    )
+
+
+def _keys(settings: Settings) -> KeyRing:
+    if settings.secret_key is None:
+        return load_or_make_keys(settings.data_dir / KEY_FILE)
+    return KeyRing([key.get_secret_value().encode() for key in (settings.secret_key, *settings.old_secret_keys)])

@@ -12,11 +12,13 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
+from netra_backend.app.auth.keys import key_id
 from tests.mission_critical.conftest import SECRET_KEY
 from tests.support.person import Person, Socket
 from tests.support.server import Server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+KID = {"kid": key_id(SECRET_KEY.encode())}
 
 
 def _connect(server: Server, **headers: str) -> connect:
@@ -35,14 +37,14 @@ def _claims(person: Person) -> dict[str, Any]:
 
 
 def _forged(person: Person, key: str = SECRET_KEY, **changes: Any) -> str:
-    return jwt.encode({**_claims(person), **changes}, key, algorithm="HS256")
+    return jwt.encode({**_claims(person), **changes}, key, algorithm="HS256", headers=KID)
 
 
 def _unsigned(person: Person) -> str:
     def part(value: dict[str, Any]) -> str:
         return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
-    return f"{part({'alg': 'none', 'typ': 'JWT'})}.{part(_claims(person))}."
+    return f"{part({'alg': 'none', 'typ': 'JWT', **KID})}.{part(_claims(person))}."
 
 
 def _changed(token: str, position: int) -> str:
@@ -60,7 +62,10 @@ def _bad_tokens(person: Person) -> dict[str, str]:
         "of another issuer": _forged(person, iss="another"),
         "of another session": _forged(person, sid="00000000-0000-0000-0000-000000000000"),
         "without a user": jwt.encode(
-            {name: value for name, value in _claims(person).items() if name != "sub"}, SECRET_KEY, algorithm="HS256"
+            {name: value for name, value in _claims(person).items() if name != "sub"},
+            SECRET_KEY,
+            algorithm="HS256",
+            headers=KID,
         ),
         "unsigned": _unsigned(person),
         "signed with another key": _forged(person, key="another key of at least thirty-two characters"),

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import netra_cli
+from netra_backend.app.auth.keys import load_or_make_keys, read_keys
 from netra_cli import COMMANDS, main
 
 ROOT = Path(netra_cli.__file__).parent
@@ -265,3 +266,32 @@ def test_dbs_own_exit_codes(capsys: pytest.CaptureFixture[str], words: list[str]
     """Help exits with 0, words that make no sense with 2 and the usage."""
     assert code_of("db", *words) == code
     assert "usage: netra db" in "".join(capsys.readouterr())
+
+
+def test_keys_are_listed_rotated_and_retired(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each action tells which key signs and which still verify, and what a running server makes of it."""
+    keys = load_or_make_keys(tmp_path / "secret.key")
+    assert code_of("keys", "list", "--data-dir", str(tmp_path)) == 0
+    assert capsys.readouterr().out == f"{keys.newest} signs\n"
+    assert code_of("keys", "rotate", "--data-dir", str(tmp_path)) == 0
+    rotated = read_keys(tmp_path / "secret.key")
+    told = capsys.readouterr()
+    assert told.out == f"{rotated.newest} signs\n{keys.newest} verifies what it has signed\n"
+    assert "next start" in told.err
+    assert code_of("keys", "retire", "--data-dir", str(tmp_path)) == 0
+    assert capsys.readouterr().out == f"{rotated.newest} signs\n"
+
+
+def test_keys_that_are_not_there_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a file, or with a key of the environment's, nothing is made, and what to do is told."""
+    assert code_of("keys", "rotate", "--data-dir", str(tmp_path)) == 1
+    assert "a server makes it at its first start" in capsys.readouterr().err
+    assert code_of("keys") == 2
+    monkeypatch.setenv("NETRA_SECRET_KEY", KEY)
+    assert code_of("keys", "rotate", "--data-dir", str(tmp_path)) == 2
+    told = capsys.readouterr().err
+    assert "NETRA_OLD_SECRET_KEYS" in told
+    assert KEY not in told
+    assert list(tmp_path.iterdir()) == []

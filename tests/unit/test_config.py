@@ -131,21 +131,67 @@ def test_settings_can_be_shown() -> None:
     [
         ("", ()),
         (" , ,", ()),
-        ("https://a.example", ("https://a.example",)),
-        ("https://a.example,https://b.example", ("https://a.example", "https://b.example")),
-        (" https://a.example , https://b.example ,", ("https://a.example", "https://b.example")),
-        (("https://a.example", "https://b.example"), ("https://a.example", "https://b.example")),
+        ("{}a.example", ("{}a.example",)),
+        ("{}a.example,{}b.example", ("{}a.example", "{}b.example")),
+        (" {}a.example , {}b.example ,", ("{}a.example", "{}b.example")),
+        (("{}a.example", "{}b.example"), ("{}a.example", "{}b.example")),
     ],
 )
-@pytest.mark.parametrize("name", ["allowed_origins", "allowed_hosts"])
+@pytest.mark.parametrize(("name", "scheme"), [("allowed_origins", "https://"), ("allowed_hosts", "")])
 def test_lists_are_split_at_commas(
-    monkeypatch: pytest.MonkeyPatch, name: str, text: str | tuple[str, ...], value: tuple[str, ...]
+    monkeypatch: pytest.MonkeyPatch, name: str, scheme: str, text: str | tuple[str, ...], value: tuple[str, ...]
 ) -> None:
     """A list is written with commas, with or without spaces, as an option and in the environment."""
+    value = tuple(part.replace("{}", scheme) for part in value)
+    text = text.replace("{}", scheme) if isinstance(text, str) else value
     assert getattr(settings(**{name: text}), name) == value
     if isinstance(text, str):
         monkeypatch.setenv(f"NETRA_{name.upper()}", text)
         assert getattr(settings(), name) == value
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["*", "https://*", "https://*.example.org", "app.example.org", "null", "https://a.example/app", "ftp://a.example"],
+)
+def test_an_origin_names_one_site(origin: str) -> None:
+    """A wildcard, or what no browser sends as an origin, is refused with what to write instead."""
+    assert "expected origins such as https://app.example.org" in fault(allowed_origins=f"https://ok.example,{origin}")
+
+
+@pytest.mark.parametrize("host", ["*", "*.example.org", "netra.example.org:443", "https://netra.example.org", ""])
+def test_a_host_is_one_name(host: str) -> None:
+    """A wildcard would let DNS rebinding in; a port or a scheme would match nothing."""
+    assert "expected names such as netra.example.org" in fault(allowed_hosts=("ok.example", host))
+
+
+def test_proxies_are_addresses_or_networks() -> None:
+    """Addresses and networks are taken in both families; what would trust everybody, or is none, is refused."""
+    trusted = settings(trusted_proxies="127.0.0.1, 10.0.0.0/8,2001:db8::/32").trusted_proxies
+    assert [str(network) for network in trusted] == ["127.0.0.1/32", "10.0.0.0/8", "2001:db8::/32"]
+    for everybody in ("0.0.0.0/0", "::/0", "10.0.0.1,0.0.0.0/0"):
+        assert "name the proxies" in fault(trusted_proxies=everybody)
+    for nonsense in ("proxy.example.org", "10.0.0.1/8", "*"):
+        with pytest.raises(ValidationError, match="trusted_proxies"):
+            settings(trusted_proxies=nonsense)
+
+
+def test_old_keys_are_keys() -> None:
+    """Old keys are as long as new ones, come with a new one, and are not shown; each refusal says what to do."""
+    old = settings(secret_key=KEY, old_secret_keys=f"{KEY[::-1]},{'o' * 40}").old_secret_keys
+    assert [key.get_secret_value() for key in old] == [KEY[::-1], "o" * 40]
+    assert KEY[::-1][:12] not in repr(settings(secret_key=KEY, old_secret_keys=KEY[::-1]))
+    assert "NETRA_OLD_SECRET_KEYS: expected at least 32" in fault(secret_key=KEY, old_secret_keys="short")
+    told = fault(old_secret_keys=KEY)
+    assert "NETRA_SECRET_KEY to be set too" in told
+    assert "netra keys rotate" in told
+
+
+def test_a_short_metrics_token_is_refused() -> None:
+    """A token that can be guessed protects nothing; how to make a good one is told."""
+    assert "NETRA_METRICS_TOKEN: expected at least 16" in fault(metrics_token="x" * 15)
+    assert "token_urlsafe" in fault(metrics_token="")
+    assert settings(metrics_token="x" * 16).metrics_token is not None
 
 
 def test_an_unknown_option_is_refused() -> None:
@@ -210,6 +256,15 @@ def test_the_database_is_in_the_data_folder_unless_it_is_said(tmp_path: Path) ->
     """The default is SQLite in the data folder, by its absolute path."""
     assert settings(data_dir=tmp_path).database == f"sqlite:///{tmp_path.resolve()}/netra.sqlite3"
     assert settings(database_url="sqlite:///elsewhere").database == "sqlite:///elsewhere"
+
+
+def test_a_password_is_not_taken_for_the_databases_name() -> None:
+    """A URL with a slash too many would make the password part of a name that is shown: it is refused, and not told."""
+    told = fault(database_url="postgresql:///ann:secret-word@host/netra")
+    assert "write two" in told
+    assert "secret-word" not in told
+    for url in ("postgresql:///netra?host=/run/pg", "postgresql://ann:x@/netra?host=/run/pg", "sqlite:////a@b/netra"):
+        assert settings(database_url=url).database == url
 
 
 def test_the_databases_password_is_not_shown() -> None:

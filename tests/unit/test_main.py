@@ -100,6 +100,30 @@ async def test_an_app_starts_and_stops_and_leaves_no_thread(tmp_path: Path) -> N
     assert not any(thread.is_alive() for thread in left)
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o702])
+def test_a_data_folder_that_others_may_write_to_is_refused(tmp_path: Path, mode: int) -> None:
+    """Others could put a key or a database of their own there: nothing is served, and what to do is told."""
+    data = tmp_path / "data"
+    data.mkdir()
+    data.chmod(mode)
+    with pytest.raises(ValueError, match=f"mode 0{mode:o}.*expected 0700.*chmod 700"):
+        create_app(Settings(data_dir=data))
+    assert list(data.iterdir()) == []
+
+
+def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    """A server does not sign with a key that somebody else may know."""
+    (tmp_path / "secret.key").write_bytes(b"k" * 48)
+    (tmp_path / "secret.key").chmod(0o644)
+
+    async def start() -> None:
+        async with started(tmp_path):
+            raise AssertionError("it started")
+
+    with pytest.raises(ValueError, match="chmod 600"):
+        asyncio.run(start())
+
+
 async def test_the_data_folder_is_for_its_owner_only(tmp_path: Path) -> None:
     """Nobody else on the machine reads the database or the key."""
     data = tmp_path / "new" / "data"

@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from netra_backend.app.services.agent_events import EventType
-from netra_backend.app.telemetry import Metrics, configure_logging
+from netra_backend.app.telemetry import Metrics, SecurityEvent, configure_logging, tell_security_event
 from tests.support.made_contexts import make_context
 from tests.support.memory_desk import log_entry
 
@@ -176,3 +176,40 @@ def test_no_number_names_a_user() -> None:
     metrics = Metrics()
     metrics.observe_entries([log_entry(1, user_id="secret-user", thread_id="secret-thread", run_id="secret-run")])
     assert b"secret" not in metrics.expose()
+
+
+def test_a_security_event_is_structured(written: io.StringIO) -> None:
+    """A security event says what happened, to whom and from where, in fields of its own; alarms are warnings."""
+    tell_security_event(SecurityEvent.SIGNED_IN, address="192.0.2.1", user_id="ann", session_id="s1")
+    with make_context("bob").bind():
+        tell_security_event(SecurityEvent.REFRESH_REUSED, user_id="bob")
+    signed_in, reused = lines(written)
+    about = {"security_event": "signed_in", "address": "192.0.2.1", "user_id": "ann", "session_id": "s1"}
+    assert signed_in.items() >= {**about, "event": "signed_in", "level": "info", "logger": "netra.security"}.items()
+    assert (reused["security_event"], reused["level"], reused["user_id"]) == ("refresh_reused", "warning", "bob")
+    assert "address" not in reused
+
+
+def test_a_traceback_shows_no_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where people read the log, a traceback has no local variables: passwords and tokens are among them."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    configure_logging("INFO")
+    try:
+        password = "correct horse " + "battery"
+        try:
+            raise RuntimeError("it failed") if password else AssertionError
+        except RuntimeError:
+            logging.getLogger("netra.test").exception("a request failed")
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    assert "RuntimeError: it failed" in terminal.getvalue()
+    assert "battery" not in terminal.getvalue().replace('"battery"', "")

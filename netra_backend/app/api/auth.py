@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.security import OAuth2PasswordRequestForm
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
@@ -15,7 +15,9 @@ from netra_backend.app.auth.passwords import MAX_CHARACTERS, MIN_CHARACTERS
 from netra_backend.app.db.repositories.accounts import AccountRepository, export_line
 
 from .accounts import SignedIn
+from .client_address import ClientDep
 from .dependencies import ContextDep, PrincipalDep
+from .page_session import check_origin, cookie_of, delete_cookie, set_cookie
 from .state import ServicesDep
 
 router = APIRouter(prefix="/auth", tags=["auth"])
@@ -69,6 +71,9 @@ class PasswordChange(_Body):
     new_password: Password
 
 
+PasswordForm = Annotated[OAuth2PasswordRequestForm, Depends()]
+
+
 def _tokens(signed_in: SignedIn) -> dict[str, Any]:
     return {
         "access_token": signed_in.access_token,
@@ -79,35 +84,63 @@ def _tokens(signed_in: SignedIn) -> dict[str, Any]:
 
 
 @router.post("/register", status_code=HTTPStatus.CREATED)
-async def register(body: Registration, services: ServicesDep) -> dict[str, Any]:
+async def register(body: Registration, services: ServicesDep, client: ClientDep) -> dict[str, Any]:
     """Make an account."""
-    user_id, created_at = await services.accounts.register(body.email, body.password.get_secret_value())
+    user_id, created_at = await services.accounts.register(body.email, body.password.get_secret_value(), client)
     return {"user_id": user_id, "email": body.email, "created_at": created_at}
 
 
 @router.post("/login")
-async def login(form: Annotated[OAuth2PasswordRequestForm, Depends()], services: ServicesDep) -> dict[str, Any]:
+async def login(form: PasswordForm, services: ServicesDep, client: ClientDep) -> dict[str, Any]:
     """Sign in with e-mail (as `username`) and password."""
-    return _tokens(await services.accounts.sign_in(form.username.strip().casefold(), form.password))
+    return _tokens(await services.accounts.sign_in(form.username.strip().casefold(), form.password, client))
+
+
+@router.post("/session", dependencies=[Depends(check_origin)])
+async def begin_page_session(
+    request: Request, response: Response, form: PasswordForm, services: ServicesDep, client: ClientDep
+) -> dict[str, Any]:
+    """Sign the built-in page in: a cookie, and the code that the page sends with what changes something."""
+    email = form.username.strip().casefold()
+    session = await services.accounts.sign_in_page(email, form.password, client, replaces=cookie_of(request))
+    set_cookie(request, response, session.cookie, session.seconds)
+    csrf_token = services.accounts.csrf_token(session.session_id)
+    return {"user_id": session.user_id, "email": email, "csrf_token": csrf_token}
+
+
+@router.get("/session")
+async def page_session(context: ContextDep, principal: PrincipalDep, services: ServicesDep) -> dict[str, Any]:
+    """Who is signed in, and the page's code."""
+    account = await AccountRepository(context, services.database).get()
+    csrf_token = services.accounts.csrf_token(principal.session_id)
+    return {"user_id": account.user_id, "email": account.email, "csrf_token": csrf_token}
 
 
 @router.post("/refresh")
-async def refresh(body: RefreshRequest, services: ServicesDep) -> dict[str, Any]:
+async def refresh(body: RefreshRequest, services: ServicesDep, client: ClientDep) -> dict[str, Any]:
     """Spend a refresh token for new tokens."""
-    return _tokens(await services.accounts.refresh(body.refresh_token))
+    return _tokens(await services.accounts.refresh(body.refresh_token, client))
 
 
 @router.post("/logout", status_code=HTTPStatus.NO_CONTENT)
-async def logout(context: ContextDep, principal: PrincipalDep, services: ServicesDep) -> None:
-    """End this session: its tokens and its sockets."""
+async def logout(response: Response, context: ContextDep, principal: PrincipalDep, services: ServicesDep) -> None:
+    """End this session: its tokens, its sockets and its streams."""
     await services.accounts.sign_out(context, principal.session_id)
+    delete_cookie(response)
+
+
+@router.post("/logout-everywhere", status_code=HTTPStatus.NO_CONTENT)
+async def logout_everywhere(response: Response, context: ContextDep, services: ServicesDep) -> None:
+    """End every session of the user, this one too."""
+    await services.accounts.sign_out_everywhere(context)
+    delete_cookie(response)
 
 
 @router.post("/password", status_code=HTTPStatus.NO_CONTENT)
-async def change_password(body: PasswordChange, context: ContextDep, services: ServicesDep) -> None:
+async def change_password(body: PasswordChange, context: ContextDep, services: ServicesDep, client: ClientDep) -> None:
     """Set another password; every session ends."""
     await services.accounts.change_password(
-        context, body.current_password.get_secret_value(), body.new_password.get_secret_value()
+        context, body.current_password.get_secret_value(), body.new_password.get_secret_value(), client
     )
 
 

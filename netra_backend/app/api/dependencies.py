@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from netra_backend.app.services.principal import AuthenticationError, Principal
 from netra_backend.app.services.refusals import InvalidRequestError
 from netra_backend.app.services.user_execution_context import UserExecutionContext
 
+from .page_session import check_request, cookie_of
 from .state import ServicesDep
 
 _bearer = OAuth2PasswordBearer(tokenUrl="/auth/login", auto_error=False)
@@ -22,11 +24,23 @@ Limit = Annotated[int, Query(ge=1, le=200)]
 Cursor = Annotated[str | None, Query(max_length=512)]
 
 
-async def signed_in(services: ServicesDep, token: Annotated[str | None, Depends(_bearer)]) -> Principal:
-    """Who the request's token proves; raises AuthenticationError."""
-    if not token:
+async def signed_in(
+    request: Request, services: ServicesDep, token: Annotated[str | None, Depends(_bearer)]
+) -> Principal:
+    """Who the request's token proves, or else the page's cookie.
+
+    Raises:
+        AuthenticationError: there is none, or it proves nobody.
+        ForgedPageRequestError: it is the cookie, the request changes something, and does not prove to be the page's.
+    """
+    if token:
+        return await services.accounts.authenticate(token)
+    cookie = cookie_of(request)
+    if cookie is None or "authorization" in request.headers:
         raise AuthenticationError("expected an Authorization header: Bearer, and an access token of /auth/login")
-    return await services.accounts.authenticate(token)
+    principal = await services.accounts.authenticate_page(cookie)
+    check_request(request, partial(services.accounts.is_csrf_token, principal.session_id))
+    return principal
 
 
 PrincipalDep = Annotated[Principal, Depends(signed_in)]

@@ -67,6 +67,14 @@ class Tokens(_Answer):
     refresh_token: str
 
 
+class PageSession(_Answer):
+    """Who is signed in at the built-in page; `csrf_token` goes with each request of it that changes something."""
+
+    user_id: Id
+    email: str
+    csrf_token: str
+
+
 class Thread(_Answer):
     """A conversation; `last_seq` is the number of its newest entry."""
 
@@ -201,7 +209,10 @@ ANSWERS: Final[dict[tuple[str, str], Form]] = {
     ("POST", "/auth/register"): Account,
     ("POST", "/auth/login"): Tokens,
     ("POST", "/auth/refresh"): Tokens,
+    ("POST", "/auth/session"): PageSession,
+    ("GET", "/auth/session"): PageSession,
     ("POST", "/auth/logout"): None,
+    ("POST", "/auth/logout-everywhere"): None,
     ("POST", "/auth/password"): None,
     ("GET", "/auth/me"): Account,
     ("GET", "/auth/me/export"): "application/x-ndjson",
@@ -233,12 +244,20 @@ _NOT_FOUND: Final = "The user has nothing of this id."
 _TOO_LARGE: Final = "The body is too large."
 _INVALID: Final = "A field is not as expected."
 _LIMIT: Final = "A limit of the user is reached."
+_ATTEMPTS: Final = "Too many sign-ins have failed, or too many passwords wait."
+_ERASED: Final = "The account was erased meanwhile."
+_TOO_SLOW: Final = "The body came too slowly."
 _PROBLEMS: Final[dict[tuple[str, str], dict[HTTPStatus, str]]] = {
-    ("POST", "/auth/register"): {HTTPStatus.CONFLICT: "The e-mail has an account."},
-    ("POST", "/auth/login"): {HTTPStatus.UNAUTHORIZED: _UNAUTHENTICATED},
+    ("POST", "/auth/register"): {
+        HTTPStatus.CONFLICT: "The e-mail has an account.",
+        HTTPStatus.TOO_MANY_REQUESTS: _ATTEMPTS,
+    },
+    ("POST", "/auth/login"): {HTTPStatus.UNAUTHORIZED: _UNAUTHENTICATED, HTTPStatus.TOO_MANY_REQUESTS: _ATTEMPTS},
+    ("POST", "/auth/session"): {HTTPStatus.UNAUTHORIZED: _UNAUTHENTICATED, HTTPStatus.TOO_MANY_REQUESTS: _ATTEMPTS},
     ("POST", "/auth/refresh"): {HTTPStatus.UNAUTHORIZED: _UNAUTHENTICATED},
-    ("GET", "/auth/me"): {HTTPStatus.NOT_FOUND: "The account was erased meanwhile."},
-    ("POST", "/auth/password"): {HTTPStatus.NOT_FOUND: "The account was erased meanwhile."},
+    ("GET", "/auth/session"): {HTTPStatus.NOT_FOUND: _ERASED},
+    ("GET", "/auth/me"): {HTTPStatus.NOT_FOUND: _ERASED},
+    ("POST", "/auth/password"): {HTTPStatus.NOT_FOUND: _ERASED, HTTPStatus.TOO_MANY_REQUESTS: _ATTEMPTS},
     ("POST", "/api/threads"): {HTTPStatus.CONFLICT: "The user has a thread of this id."},
     ("POST", "/api/threads/{thread_id}/messages"): {
         HTTPStatus.CONFLICT: "The thread is busy, or its client_message_id was used for another message.",
@@ -302,7 +321,9 @@ def _completed(document: dict[str, Any], agents: list[str]) -> dict[str, Any]:
         ref_template=REFERENCE,
     )
     schemas.update(definitions["$defs"])
-    _tell_of_form(schemas["Body_login_auth_login_post"])
+    for name, schema in schemas.items():
+        if name.startswith("Body_"):  # so FastAPI calls a form's fields
+            _tell_of_form(schema)
     schemas["NewMessage"]["properties"]["agent"]["anyOf"][0] = {"type": "string", "enum": agents}
     return document
 
@@ -337,6 +358,7 @@ class _Operation:
             problems[HTTPStatus.NOT_FOUND] = _NOT_FOUND
         if "requestBody" in self.operation:
             problems[HTTPStatus.REQUEST_ENTITY_TOO_LARGE] = _TOO_LARGE
+            problems[HTTPStatus.REQUEST_TIMEOUT] = _TOO_SLOW
         if str(int(HTTPStatus.UNPROCESSABLE_ENTITY)) in self.operation["responses"]:
             problems[HTTPStatus.UNPROCESSABLE_ENTITY] = _INVALID
         return problems | _PROBLEMS.get(self.key, {})

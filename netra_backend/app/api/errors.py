@@ -27,6 +27,7 @@ from netra_backend.app.services.refusals import (
 )
 
 from .accounts import EmailTakenError, InvalidCredentialsError, RegistrationClosedError
+from .page_session import ForgedPageRequestError
 from .usage_upload import InvalidUploadError
 
 PROBLEM: Final = "application/problem+json"
@@ -41,6 +42,7 @@ STATUS: Final[dict[type[RefusedError], HTTPStatus]] = {
     MessageReusedError: HTTPStatus.CONFLICT,
     EmailTakenError: HTTPStatus.CONFLICT,
     RegistrationClosedError: HTTPStatus.FORBIDDEN,
+    ForgedPageRequestError: HTTPStatus.FORBIDDEN,
     LimitExceededError: HTTPStatus.TOO_MANY_REQUESTS,
     ShuttingDownError: HTTPStatus.SERVICE_UNAVAILABLE,
     StorageUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -12,6 +11,7 @@ from sqlalchemy import select
 from netra_backend.app.services.principal import AuthenticationError
 from netra_backend.app.services.refusals import ShuttingDownError
 
+from .client_address import ClientDep
 from .state import ServicesDep
 
 router = APIRouter(tags=["health"])
@@ -34,13 +34,19 @@ async def ready(services: ServicesDep) -> dict[str, str]:
 
 
 @router.get("/metrics")
-async def metrics(request: Request, services: ServicesDep) -> Response:
-    """The server's numbers, for loopback, or with `Authorization: Bearer` and the metrics token."""
+async def metrics(request: Request, services: ServicesDep, client: ClientDep) -> Response:
+    """The server's numbers, for a program of this machine, or with `Authorization: Bearer` and the metrics token.
+
+    What a proxy of this machine hands on is not of this machine.
+    """
     token = services.settings.metrics_token
     if token is not None:
         expected = f"Bearer {token.get_secret_value()}"
         if not hmac.compare_digest(request.headers.get("authorization", "").encode(), expected.encode()):
             raise AuthenticationError("expected the metrics token")
-    elif request.client is None or not ipaddress.ip_address(request.client.host).is_loopback:
-        raise AuthenticationError("the metrics are for loopback; set NETRA_METRICS_TOKEN to read them from elsewhere")
+    elif not client.is_direct_loopback:
+        raise AuthenticationError(
+            "the metrics are for programs of this machine, without a proxy between; "
+            "set NETRA_METRICS_TOKEN to read them from elsewhere"
+        )
     return Response(services.metrics.expose(), media_type=CONTENT_TYPE_LATEST)

@@ -8,6 +8,7 @@ from typing import Annotated, cast
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from netra_backend.app.auth.throttle import Places
 from netra_backend.app.config import Settings
 from netra_backend.app.db.engine import Database
 from netra_backend.app.db.eraser import Eraser
@@ -31,6 +32,7 @@ class Services:
     hub: Hub
     connections: Connections
     accounts: Accounts
+    unauthenticated: Places
     runs: RunService
     stored_bytes: StoredBytes
     metrics: Metrics

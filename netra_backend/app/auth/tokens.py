@@ -3,45 +3,52 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
-import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 import jwt
 
 from netra_backend.app.services.principal import AuthenticationError, Principal
 
+from .keys import KeyRing
+
 ALGORITHM: Final = "HS256"
 ISSUER: Final = "netra"
 AUDIENCE: Final = "netra-api"
-KEY_BYTES: Final = 48
+PAGE_AUDIENCE: Final = "netra-page"
+"""Of the token in the page's cookie: it is worth nothing in a header, and a header's token nothing in the cookie."""
 LEEWAY: Final = timedelta(minutes=2)
 """How far the clock may be set back, or another node's may be ahead, before a token counts as one of the future."""
 NOT_VALID: Final = "the token is not valid; sign in again"
 REQUIRED: Final = ["sub", "sid", "iat", "nbf", "exp", "iss", "aud"]
+_REFRESH: Final = "refresh"
 
 
 class AccessTokens:
-    """Issues and verifies access tokens (RFC 7519, HS256).
+    """Issues and verifies tokens that prove themselves (RFC 7519, HS256), each naming the key that signed it.
 
     Args:
-        secret_key: signs; at least 32 bytes.
+        keys: the newest signs.
         ttl: how long a token is good.
         now: the clock.
+        audience: where the tokens are good.
     """
 
     def __init__(
-        self, secret_key: bytes, ttl: timedelta, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        keys: KeyRing,
+        ttl: timedelta,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        *,
+        audience: str = AUDIENCE,
     ) -> None:
-        self._key = secret_key
+        self._keys = keys
         self.ttl = ttl
         self._now = now
+        self._audience = audience
 
     def issue(self, user_id: str, session_id: str) -> str:
         """A token that proves a user for one `ttl`."""
@@ -53,9 +60,10 @@ class AccessTokens:
             "nbf": now,
             "exp": now + self.ttl,
             "iss": ISSUER,
-            "aud": AUDIENCE,
+            "aud": self._audience,
         }
-        return jwt.encode(claims, self._key, algorithm=ALGORITHM)
+        kid = self._keys.newest
+        return jwt.encode(claims, self._keys.get(kid), algorithm=ALGORITHM, headers={"kid": kid})
 
     def verify(self, token: str) -> Principal:
         """Who a token proves.
@@ -67,12 +75,15 @@ class AccessTokens:
             AuthenticationError: it proves nobody; the reason tells an expired one from a bad one, and no more.
         """
         try:
+            key = self._keys.get(jwt.get_unverified_header(token).get("kid"))
+            if key is None:
+                raise AuthenticationError(NOT_VALID)
             claims = jwt.decode(
                 token,
-                self._key,
+                key,
                 algorithms=[ALGORITHM],
                 issuer=ISSUER,
-                audience=AUDIENCE,
+                audience=self._audience,
                 options={"require": REQUIRED, "verify_exp": False, "verify_nbf": False, "verify_iat": False},
             )
             user_id, session_id = claims["sub"], claims["sid"]
@@ -97,68 +108,45 @@ def _is_canonical(token: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RefreshToken:
-    """A refresh token: which session, and a secret of which the database keeps the hash only."""
+    """A refresh token: which session, a secret of which the database keeps the hash only, and who has issued it.
+
+    Attributes:
+        session_id: the sign-in, and so the family of tokens that follow each other.
+        secret: random, another one in each token of the family.
+        code: proves that the token was issued for this session, also long after it was spent.
+    """
 
     session_id: str
     secret: str
+    code: str
 
     @classmethod
-    def generate(cls, session_id: str) -> RefreshToken:
+    def generate(cls, session_id: str, keys: KeyRing) -> RefreshToken:
         """A new token of a session."""
-        return cls(session_id, secrets.token_urlsafe(32))
+        secret = secrets.token_urlsafe(32)
+        return cls(session_id, secret, keys.sign(_REFRESH, f"{session_id}.{secret}"))
 
     @classmethod
     def parse(cls, text: str) -> RefreshToken:
         """The token that a text spells; raises AuthenticationError."""
-        session_id, dot, secret = text.partition(".")
-        if not (session_id and dot and secret and text.isascii()):
+        session_id, _, rest = text.partition(".")
+        secret, _, code = rest.partition(".")
+        if not (session_id and secret and code and text.isascii()):
             raise AuthenticationError("the refresh token is not valid; sign in again")
-        return cls(session_id, secret)
+        return cls(session_id, secret, code)
+
+    def was_issued(self, keys: KeyRing) -> bool:
+        """Whether it is one that this server has given out for its session: then whoever brings it was given it, or
+        took it from who was."""
+        return keys.signed(_REFRESH, f"{self.session_id}.{self.secret}", self.code)
 
     @property
     def hash(self) -> str:
         """What the database keeps; the secret is random, so a plain hash is enough."""
-        return hashlib.sha256(self.secret.encode()).hexdigest()
+        return hashlib.sha256(f"{self.secret}.{self.code}".encode()).hexdigest()
 
     def __str__(self) -> str:
-        return f"{self.session_id}.{self.secret}"
+        return f"{self.session_id}.{self.secret}.{self.code}"
 
     def __repr__(self) -> str:
         return f"RefreshToken({self.session_id!r}, …)"
-
-
-def load_or_make_key(path: Path) -> bytes:
-    """The key in a file, which is made with mode 0600 when there is none.
-
-    Args:
-        path: of the file; its folder exists.
-
-    Returns:
-        48 random bytes, the same at every start.
-
-    Raises:
-        ValueError: the file holds something else.
-    """
-    if not path.exists():
-        _make_key(path)
-    key = path.read_bytes()
-    if len(key) != KEY_BYTES:
-        raise ValueError(
-            f"{path} holds {len(key)} bytes, expected a key of {KEY_BYTES}; delete it, and a new one is made: "
-            "everybody must sign in again"
-        )
-    return key
-
-
-def _make_key(path: Path) -> None:
-    """Write a key under another name, then give it its own: nobody ever reads a part of it."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".key-")  # with mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileExistsError):  # another start was faster: its key counts
-            os.link(temporary, path)
-    finally:
-        os.unlink(temporary)

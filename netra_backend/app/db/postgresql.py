@@ -184,7 +184,8 @@ def _engine(url: URL, session: dict[str, str], **options: Any) -> Engine:
     settings = " ".join(f"-c {name}={value}" for name, value in {**_SESSION, **session}.items())
     arguments = {name: value for name, value in _CONNECT.items() if name not in url.query}  # the URL's own go first
     arguments["options"] = f"{url.query.get('options', '')} {settings}".strip()
-    return create_engine(url, connect_args=arguments, **options)
+    # An error of the database ends up in a log, and what users say must not.
+    return create_engine(url, connect_args=arguments, hide_parameters=True, **options)
 
 
 def _may_act_as(connection: Connection, role: Role) -> bool:

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -123,6 +123,9 @@ def _lock_private(path: Path) -> int:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    for file in (path, *(path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-shm"))):
+        with suppress(FileNotFoundError):
+            file.chmod(0o600)  # one that was copied here may have come with another mode
     lock = os.open(path.with_name(f"{path.name}.lock"), os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -137,6 +140,7 @@ def _engine(url: URL, *, begin: str, query_only: bool, pool_size: int) -> Engine
         url,
         pool_size=pool_size,
         max_overflow=0,
+        hide_parameters=True,  # an error of the database ends up in a log, and what users say must not
         connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "cached_statements": 256},
     )
 

@@ -88,12 +88,30 @@ class Rotation:
 
 
 def rotate_refresh_token(
-    connection: Connection, *, session_id: str, old_hash: str, new_hash: str, now: datetime, expires_at: datetime
+    connection: Connection,
+    *,
+    session_id: str,
+    old_hash: str,
+    was_issued: bool,
+    new_hash: str,
+    now: datetime,
+    expires_at: datetime,
 ) -> Rotation | None:
     """Spend a refresh token for the next one.
 
-    A token that was spent before ends its session, since one of its two holders is not the user (RFC 9700, 4.14.2).
-    One that never was the session's ends nothing: the session's id alone must not be enough to end it.
+    A token that was spent before, however long ago, ends its session and with it the whole family, since one of its two
+    holders is not the user (RFC 9700, 4.14.2). One that never was the session's ends nothing: the session's id alone
+    must not be enough to end it.
+
+    Args:
+        connection: that writes.
+        session_id: what the token says.
+        old_hash: of the token.
+        was_issued: whether one of our keys has signed it for this session. The last spent one is known by its hash too,
+            also when its key has been removed.
+        new_hash: of the next one.
+        now: the time.
+        expires_at: when the next one ends.
 
     Returns:
         What became of it; None when it never was a token of a session that holds.
@@ -108,13 +126,10 @@ def rotate_refresh_token(
     user_id = connection.execute(rotate).scalar_one_or_none()
     if user_id is not None:
         return Rotation(user_id, is_over=False)
-    end = (
-        delete(sessions)
-        .where(sessions.c.session_id == session_id)
-        .where((sessions.c.spent_hash == old_hash) | (sessions.c.refresh_hash == old_hash))
-        .returning(sessions.c.user_id)
-    )
-    user_id = connection.execute(end).scalar_one_or_none()
+    end = delete(sessions).where(sessions.c.session_id == session_id)
+    if not was_issued:
+        end = end.where((sessions.c.spent_hash == old_hash) | (sessions.c.refresh_hash == old_hash))
+    user_id = connection.execute(end.returning(sessions.c.user_id)).scalar_one_or_none()
     return None if user_id is None else Rotation(user_id, is_over=True)
 
 

@@ -14,6 +14,7 @@ from netra_backend.app.services.principal import SESSION_ENDED, AuthenticationEr
 from netra_backend.app.services.refusals import InvalidRequestError, LimitExceededError, RefusedError
 from netra_backend.app.services.submission import Accepted, IfBusy, Submission
 from netra_backend.app.services.user_execution_context import UserExecutionContext
+from netra_backend.app.telemetry import SecurityEvent, tell_security_event
 
 from .connections import Connections
 from .hub import Hub, Subscription
@@ -347,6 +348,7 @@ class Connection:
         except AuthenticationError as error:
             raise _Closed(4401, error.reason) from None
         if principal.user_id != self._who.user_id:
+            tell_security_event(SecurityEvent.WRONG_USER_ON_SOCKET, user_id=self._who.user_id)
             raise _Closed(4403, "the socket belongs to another user; open a new one")
         self.principal = principal
         if not await self._desk.holds(principal):

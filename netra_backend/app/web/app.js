@@ -1,5 +1,5 @@
 // The plain page of Netra; the wire is docs/wire.md. Whatever a user or the server says becomes text nodes, never HTML.
-// Tokens live in this module only: a reload means signing in again.
+// The session is a cookie that this script cannot read; what changes something goes with a code besides (`csrf`).
 
 const DEFAULT_QUESTION = "Analyze my AI costs and recommend savings";
 const MOST_ROWS = 20;
@@ -45,7 +45,7 @@ function uuid() {
 
 // --- Session and HTTP -----------------------------------------------------------------------------------------------
 
-let session = null; // {access, refresh, renewing, timer} while signed in
+let session = null; // {user, csrf} while signed in
 
 class Problem extends Error {
   constructor(status, body) {
@@ -56,14 +56,14 @@ class Problem extends Error {
   }
 }
 
-async function call(method, path, { token, json, body, type } = {}) {
+async function call(method, path, { csrf, json, body, type } = {}) {
   const headers = {};
-  if (token) headers.Authorization = `Bearer ${token}`;
+  if (csrf) headers["X-Netra-CSRF"] = csrf;
   if (json) [body, type] = [JSON.stringify(json), "application/json"];
   if (type) headers["Content-Type"] = type;
   let response, text;
   try {
-    response = await fetch(path, { method, headers, body, credentials: "omit", cache: "no-store" });
+    response = await fetch(path, { method, headers, body, credentials: "same-origin", cache: "no-store" });
     text = await response.text();
   } catch {
     throw new Problem(0);
@@ -79,40 +79,29 @@ async function call(method, path, { token, json, body, type } = {}) {
 async function api(method, path, options = {}) {
   const mine = session;
   try {
-    return await call(method, path, { ...options, token: mine.access });
+    return await call(method, path, { ...options, csrf: mine.csrf });
   } catch (error) {
-    if (error.status !== 401 || session !== mine) throw error;
-    await renew();
-    return call(method, path, { ...options, token: mine.access });
+    if (session !== mine || (error.status !== 401 && error.code !== "forged_page_request")) throw error;
+    await checkSession(); // the cookie may be another one since, of this user or not
+    if (session !== mine) throw error;
+    return call(method, path, { ...options, csrf: mine.csrf });
   }
 }
 
-function keepTokens(mine, tokens) {
-  mine.access = tokens.access_token;
-  mine.refresh = tokens.refresh_token;
-  renewIn(mine, tokens.expires_in * 800);
-}
-
-function renewIn(mine, milliseconds) {
-  clearTimeout(mine.timer);
-  mine.timer = setTimeout(() => session === mine && renew().catch(() => {}), Math.min(Math.max(milliseconds, 5_000), 2 ** 31 - 1));
-}
-
-function renew() {
+function checkSession() {
   const mine = session;
-  mine.renewing ??= call("POST", "/auth/refresh", { json: { refresh_token: mine.refresh } })
-    .then((tokens) => {
+  mine.checking ??= call("GET", "/auth/session")
+    .then((found) => {
       if (session !== mine) return;
-      keepTokens(mine, tokens);
-      if (ready) tell({ type: "authenticate", token: mine.access });
+      mine.csrf = found.csrf_token;
+      if (found.user_id !== mine.user) leave("Somebody else has signed in here. Please sign in again.");
     })
     .catch((error) => {
-      if (session === mine && [400, 401, 403, 422].includes(error.status)) leave("Your session has ended. Please sign in again.");
-      else if (session === mine) renewIn(mine, 10_000);
+      if (session === mine && error.status === 401) leave("Your session has ended. Please sign in again.");
       throw error;
     })
-    .finally(() => { mine.renewing = null; });
-  return mine.renewing;
+    .finally(() => { mine.checking = null; });
+  return mine.checking;
 }
 
 // --- The socket -----------------------------------------------------------------------------------------------------
@@ -139,7 +128,6 @@ function connect() {
   socket = mine;
   heardAt = Date.now();
   showStatus("Connecting…", "");
-  mine.onopen = () => socket === mine && tell({ type: "authenticate", token: session.access });
   mine.onmessage = ({ data }) => {
     heardAt = Date.now();
     if (socket === mine) receive(JSON.parse(data));
@@ -162,7 +150,7 @@ function lost(code) {
   showStatus(code === 4429 ? "Too many connections" : "Reconnecting…", "off");
   retry = setTimeout(async () => {
     try {
-      if (code === 4401) await renew();
+      if (code === 4401) await checkSession();
     } catch {
       return session && lost(code);
     }
@@ -679,11 +667,13 @@ function showGate(up = false) {
   $("email").focus();
 }
 
-async function enter(email, password) {
+async function signIn(email, password) {
   if (signingUp) await call("POST", "/auth/register", { json: { email, password } });
-  const tokens = await call("POST", "/auth/login", { body: new URLSearchParams({ username: email, password }) });
-  session = { renewing: null, timer: 0 };
-  keepTokens(session, tokens);
+  enter(await call("POST", "/auth/session", { body: new URLSearchParams({ username: email, password }) }));
+}
+
+function enter({ user_id: user, email, csrf_token: csrf }) {
+  session = { user, csrf, checking: null };
   attempts = 0;
   $("gate-form").reset();
   $("notices").replaceChildren();
@@ -698,7 +688,6 @@ async function enter(email, password) {
 }
 
 function leave(message = null) {
-  clearTimeout(session?.timer);
   session = null;
   disconnect();
   unaccepted.clear();
@@ -715,6 +704,7 @@ function gateProblem(error) {
   const words = {
     email_taken: "There is an account with this e-mail already. Sign in instead.",
     invalid_credentials: "The e-mail or the password is wrong.",
+    too_many_attempts: "Too many sign-ins have failed. Please wait a while.",
     registration_closed: "Signing up is closed here. Ask whoever runs this server for an account.",
   };
   const details = error.errors.map(({ field, expected }) => (field && expected ? ` ${field}: ${expected}.` : "")).join("");
@@ -729,7 +719,7 @@ $("gate-form").addEventListener("submit", async (event) => {
   $("gate-problem").hidden = true;
   $("gate-submit").disabled = true;
   try {
-    await enter($("email").value.trim(), $("password").value);
+    await signIn($("email").value.trim(), $("password").value);
   } catch (error) {
     gateProblem(error);
   } finally {
@@ -738,7 +728,7 @@ $("gate-form").addEventListener("submit", async (event) => {
 });
 $("gate-switch").addEventListener("click", () => showGate(!signingUp));
 $("sign-out").addEventListener("click", () => {
-  call("POST", "/auth/logout", { token: session.access }).catch(() => {});
+  call("POST", "/auth/logout", { csrf: session.csrf }).catch(() => {});
   leave();
 });
 
@@ -779,4 +769,4 @@ $("question").addEventListener("keydown", (event) => {
 window.addEventListener("scroll", noticeScroll, { passive: true });
 window.addEventListener("online", () => session && !ready && connect());
 setInterval(watchOver, PING_EVERY_MS);
-showGate();
+call("GET", "/auth/session").then(enter, () => showGate());

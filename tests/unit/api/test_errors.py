@@ -20,7 +20,10 @@ import netra_backend.app
 from netra_backend.app.api import errors, middleware
 from netra_backend.app.api.accounts import EmailTakenError, RegistrationClosedError
 from netra_backend.app.api.errors import refusal_response
+from netra_backend.app.api.page_session import ForgedPageRequestError
 from netra_backend.app.api.usage_upload import InvalidUploadError, RowError
+from netra_backend.app.auth.passwords import TooManyPasswordsError
+from netra_backend.app.auth.throttle import TooManyAttemptsError, TooManyUnauthenticatedError
 from netra_backend.app.db.errors import OutcomeUnknownError, StorageUnavailableError
 from netra_backend.app.services.principal import AuthenticationError
 from netra_backend.app.services.refusals import (
@@ -48,7 +51,11 @@ REFUSALS: list[tuple[RefusedError, int, str]] = [
     (MessageReusedError("no"), 409, "client_message_id_reused"),
     (EmailTakenError("no"), 409, "email_taken"),
     (RegistrationClosedError("no"), 403, "registration_closed"),
+    (ForgedPageRequestError("no"), 403, "forged_page_request"),
     (LimitExceededError("no"), 429, "limit_exceeded"),
+    (TooManyAttemptsError("no", retry_after=3.0), 429, "too_many_attempts"),
+    (TooManyUnauthenticatedError("no", retry_after=5), 429, "too_many_unauthenticated"),
+    (TooManyPasswordsError(), 429, "busy"),
     (LimitExceededError("no", retry_after=0.2), 429, "limit_exceeded"),
     (RateLimitedError("no", retry_after=1.5), 429, "rate_limited"),
     (TooManyRunsError("no"), 429, "too_many_runs"),

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from netra_backend.app.api.middleware import LOOPBACK_HOSTS, SECURITY_HEADERS, Envelope, HostAndOrigin
+from netra_backend.app.api.middleware import (
+    LOOPBACK_HOSTS,
+    NOT_IN_URLS,
+    SECURITY_HEADERS,
+    Envelope,
+    HostAndOrigin,
+    NoTokenInUrl,
+)
 
 HOSTS = {*LOOPBACK_HOSTS, "Netra.Example.org"}
 ORIGINS = ["https://App.example.org/", "http://localhost:5173"]
@@ -30,13 +37,13 @@ class Inner:
             await send({"type": "websocket.accept"})
 
 
-def scope_of(type_: str = "http", **headers: str | None) -> Scope:
+def scope_of(type_: str = "http", query: str = "", **headers: str | None) -> Scope:
     """A request with such headers; `None` leaves one out."""
     given = {"host": "localhost:8000", **headers}
     raw = [
         (name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in given.items() if value is not None
     ]
-    return {"type": type_, "method": "GET", "path": "/", "query_string": b"", "headers": raw}
+    return {"type": type_, "method": "GET", "path": "/", "query_string": query.encode(), "headers": raw}
 
 
 async def call(app: Any, scope: Scope) -> list[Message]:
@@ -245,10 +252,51 @@ async def test_a_handler_may_have_headers_of_its_own() -> None:
 
 def test_the_policy_lets_nobody_frame_us() -> None:
     """What the pages rely on: own scripts only, no framing, no sniffing, no referrer, nothing kept."""
-    assert "default-src 'self'" in SECURITY_HEADERS["content-security-policy"]
-    assert "unsafe" not in SECURITY_HEADERS["content-security-policy"]
-    assert "frame-ancestors 'none'" in SECURITY_HEADERS["content-security-policy"]
+    policy = dict(part.strip().split(" ", 1) for part in SECURITY_HEADERS["content-security-policy"].split(";"))
+    assert policy.pop("require-trusted-types-for") == "'script'"
+    assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+    assert set(policy.values()) == {"'none'", "'self'"}
+    assert SECURITY_HEADERS["cross-origin-opener-policy"] == "same-origin"
     assert SECURITY_HEADERS["x-frame-options"] == "DENY"
     assert SECURITY_HEADERS["x-content-type-options"] == "nosniff"
     assert SECURITY_HEADERS["referrer-policy"] == "no-referrer"
     assert SECURITY_HEADERS["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_own"),
+    [
+        (None, False),
+        ("http://localhost:8000", True),
+        ("https://LOCALHOST:8000", True),
+        ("https://app.example.org", False),
+    ],
+)
+async def test_the_handler_knows_whether_an_own_page_asks(origin: str | None, is_own: bool) -> None:
+    """A page of the server's own is told from another allowed site's, and from what is no page."""
+    inner = Inner()
+    await call(HostAndOrigin(inner, hosts=HOSTS, origins=ORIGINS), scope_of(origin=origin))
+    assert inner.came[0]["state"]["is_own_page"] is is_own
+
+
+@pytest.mark.parametrize("name", sorted(NOT_IN_URLS))
+@pytest.mark.parametrize("type_", ["http", "websocket"])
+async def test_no_token_travels_in_a_url(type_: str, name: str) -> None:
+    """A URL with a token, however it is spelled, is refused with what to do, and the token is not repeated."""
+    for query in (f"{name}=s3cret", f"a=b&{name.upper()}=s3cret", f"{name}", f"%{ord(name[0]):02x}{name[1:]}=s3cret&c"):
+        inner = Inner()
+        sent = await call(NoTokenInUrl(inner), scope_of(type_, query))
+        assert inner.came == []
+        assert sent[0]["status"] == 400
+        problem = json.loads(sent[1]["body"])
+        assert problem["code"] == "token_in_url"
+        assert "Authorization: Bearer" in problem["detail"]
+        assert "s3cret" not in problem["detail"]
+
+
+@pytest.mark.parametrize("query", ["", "limit=5", "cursor=token", "tokens=1", "q=access_token%3Dx", "%ff=%fe", "&&=&"])
+async def test_other_queries_come_through(query: str) -> None:
+    """Only what names a token is refused."""
+    inner = Inner()
+    await call(NoTokenInUrl(inner), scope_of("http", query))
+    assert len(inner.came) == 1

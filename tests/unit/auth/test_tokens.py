@@ -5,16 +5,12 @@ from __future__ import annotations
 import base64
 import hmac
 import json
-import os
 import pickle
-import secrets
-import stat
 import string
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import jwt
@@ -22,7 +18,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from netra_backend.app.auth.tokens import REQUIRED, AccessTokens, RefreshToken, load_or_make_key
+from netra_backend.app.auth.keys import KeyRing, key_id
+from netra_backend.app.auth.tokens import PAGE_AUDIENCE, REQUIRED, AccessTokens, RefreshToken
 from netra_backend.app.services.principal import AuthenticationError, Principal
 from tests.support.strategies import ids
 
@@ -32,9 +29,12 @@ BASE64URL = string.ascii_letters + string.digits + "-_"
 NOT_VALID = "the token is not valid; sign in again"
 
 
-def access_tokens(key: bytes = KEY, *, ago: timedelta = timedelta(0)) -> AccessTokens:
-    """Tokens of a key, by a clock that is so much behind."""
-    return AccessTokens(key, TTL, lambda: datetime.now(UTC) - ago)
+KID = {"kid": key_id(KEY)}
+
+
+def access_tokens(*keys: bytes, ago: timedelta = timedelta(0)) -> AccessTokens:
+    """Tokens of keys, by a clock that is so much behind."""
+    return AccessTokens(KeyRing(keys or (KEY,)), TTL, lambda: datetime.now(UTC) - ago)
 
 
 def claims(**changed: Any) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def claims(**changed: Any) -> dict[str, Any]:
 
 def signed(**changed: Any) -> str:
     """A token of such claims."""
-    return jwt.encode(claims(**changed), KEY, algorithm="HS256")
+    return jwt.encode(claims(**changed), KEY, algorithm="HS256", headers=KID)
 
 
 def segment(value: object) -> str:
@@ -106,7 +106,7 @@ def test_a_clock_that_is_set_back_a_little_ends_no_session() -> None:
 def test_issuing_and_verifying_go_by_the_same_clock() -> None:
     """The clock that is given is the clock: tokens of another time are good at that time and expire in it."""
     moment = [datetime(2020, 2, 29, 12, tzinfo=UTC)]
-    clocked = AccessTokens(KEY, TTL, lambda: moment[0])
+    clocked = AccessTokens(KeyRing([KEY]), TTL, lambda: moment[0])
     token = clocked.issue("ann", "s1")
     assert clocked.verify(token).expires_at == moment[0] + TTL
     moment[0] += TTL + timedelta(seconds=1)
@@ -142,16 +142,16 @@ def test_every_claim_is_required(name: str) -> None:
 def test_claims_of_another_kind_prove_nobody(changed: dict[str, Any]) -> None:
     """Another issuer's or audience's token, or one whose claims are of another type, is refused like any bad one."""
     payload = json.dumps(claims(**changed)).encode()  # by hand: `jwt.encode` would refuse to sign some
-    assert refusal(jwt.PyJWS().encode(payload, KEY, algorithm="HS256")) == NOT_VALID
+    assert refusal(jwt.PyJWS().encode(payload, KEY, algorithm="HS256", headers=KID)) == NOT_VALID
 
 
 @pytest.mark.parametrize("algorithm", ["HS384", "HS512"])
 def test_another_algorithm_proves_nobody(algorithm: str) -> None:
     """The algorithm is ours to choose, not the token's, even with the right key."""
-    token = jwt.encode(claims(), KEY, algorithm=algorithm)
+    token = jwt.encode(claims(), KEY, algorithm=algorithm, headers=KID)
     assert refusal(token) == NOT_VALID
     payload = token.split(".")[1]
-    signed_part = f"{segment({'alg': 'HS256', 'typ': 'JWT'})}.{payload}"
+    signed_part = f"{segment({'alg': 'HS256', 'typ': 'JWT', **KID})}.{payload}"
     signature = hmac.digest(KEY, signed_part.encode(), f"sha{algorithm[2:]}")
     assert refusal(f"{signed_part}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}") == NOT_VALID
 
@@ -160,15 +160,46 @@ def test_another_algorithm_proves_nobody(algorithm: str) -> None:
 @pytest.mark.parametrize("signature", ["", "AA", "=", "A" * 43])
 def test_an_unsigned_token_proves_nobody(algorithm: str, signature: str) -> None:
     """Whatever algorithm a token names, without the key's signature it proves nobody."""
-    header, payload = segment({"alg": algorithm, "typ": "JWT"}), segment(claims())
+    header, payload = segment({"alg": algorithm, "typ": "JWT", **KID}), segment(claims())
     assert refusal(f"{header}.{payload}.{signature}") == NOT_VALID
     assert refusal(f"{header}.{payload}") == NOT_VALID
 
 
 @pytest.mark.parametrize("key", [b"K" * 64, b"k" * 63, b"k" * 65, b"\0" * 64])
 def test_another_key_proves_nobody(key: bytes) -> None:
-    """A signature of another key is none."""
+    """A signature of another key is none, whichever key the token names."""
     assert refusal(access_tokens(key).issue("ann", "s1")) == NOT_VALID
+    assert refusal(jwt.encode(claims(), key, algorithm="HS256", headers=KID)) == NOT_VALID
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"kid": ""}, {"kid": "another"}, {"kid": key_id(KEY).upper()}, {"kid": KEY.decode()}]
+)
+def test_a_token_names_its_key(headers: dict[str, Any]) -> None:
+    """A token that names no key, or one that the server does not have, proves nobody, though it is signed well."""
+    assert refusal(jwt.encode(claims(), KEY, algorithm="HS256", headers=headers)) == NOT_VALID
+
+
+def test_a_key_is_rotated_without_ending_a_session() -> None:
+    """The newest key signs, what an older one has signed is good until it is removed, and then proves nobody."""
+    new = b"n" * 64
+    old_token = access_tokens(KEY).issue("ann", "s1")
+    both = access_tokens(new, KEY)
+    assert both.verify(old_token).user_id == "ann"
+    new_token = both.issue("ann", "s1")
+    assert jwt.get_unverified_header(new_token) == {"alg": "HS256", "typ": "JWT", "kid": key_id(new)}
+    assert access_tokens(new).verify(new_token).user_id == "ann"
+    assert refusal(new_token) == NOT_VALID
+    with pytest.raises(AuthenticationError, match=NOT_VALID):
+        access_tokens(new).verify(old_token)
+
+
+def test_a_cookies_token_and_a_headers_are_not_the_same() -> None:
+    """What the page's cookie holds is worth nothing in a header, and the other way round."""
+    page = AccessTokens(KeyRing([KEY]), TTL, audience=PAGE_AUDIENCE)
+    assert refusal(page.issue("ann", "s1")) == NOT_VALID
+    with pytest.raises(AuthenticationError, match=NOT_VALID):
+        page.verify(access_tokens().issue("ann", "s1"))
 
 
 def test_parts_of_two_good_tokens_make_no_good_one() -> None:
@@ -240,22 +271,39 @@ def test_whatever_is_no_token_is_refused(text: str) -> None:
     assert caught.value.reason == NOT_VALID
 
 
+KEYS = KeyRing([KEY])
+
+
 def test_a_refresh_token_is_the_same_after_its_trip() -> None:
     """A new token's text parses to an equal one with an equal hash; two of a session differ."""
-    first, second = RefreshToken.generate("s1"), RefreshToken.generate("s1")
+    first, second = RefreshToken.generate("s1", KEYS), RefreshToken.generate("s1", KEYS)
     assert RefreshToken.parse(str(first)) == first
     assert first.session_id == second.session_id == "s1"
     assert first.hash != second.hash
-    assert first.hash == sha256(first.secret.encode()).hexdigest()
+    assert first.hash == sha256(f"{first.secret}.{first.code}".encode()).hexdigest()
+    assert RefreshToken.parse(f"{first}x").hash != first.hash
     assert len(first.secret) >= 43
 
 
-def test_a_secret_with_dots_is_kept_whole() -> None:
-    """The first dot ends the session's id."""
-    assert RefreshToken.parse("s1.a.b") == RefreshToken("s1", "a.b")
+def test_a_refresh_token_is_known_long_after_it_was_spent() -> None:
+    """Whoever issued a token for a session can tell, and nobody can make one for another session out of it."""
+    token = RefreshToken.generate("s1", KEYS)
+    assert token.was_issued(KEYS)
+    assert token.was_issued(KeyRing([b"n" * 64, KEY]))
+    assert not token.was_issued(KeyRing([b"n" * 64]))
+    for changed in (
+        RefreshToken("s2", token.secret, token.code),
+        RefreshToken("s1", token.secret + "x", token.code),
+        RefreshToken("s1", token.secret, token.code[:-1]),
+        RefreshToken("s1", token.secret, ""),
+        RefreshToken("s1", token.secret, KEYS.sign("csrf", f"s1.{token.secret}")),
+    ):
+        assert not changed.was_issued(KEYS)
 
 
-@pytest.mark.parametrize("text", ["", ".", "s1", "s1.", ".secret", "secret-secret"])
+@pytest.mark.parametrize(
+    "text", ["", ".", "..", "s1", "s1.", ".secret", "secret-secret", "s1.secret", "s1.secret.", "s1..x"]
+)
 def test_a_text_that_is_no_refresh_token_is_refused(text: str) -> None:
     """A text of another form is refused without being repeated."""
     with pytest.raises(AuthenticationError) as caught:
@@ -263,61 +311,23 @@ def test_a_text_that_is_no_refresh_token_is_refused(text: str) -> None:
     assert caught.value.reason == "the refresh token is not valid; sign in again"
 
 
-@given(st.text(st.characters()))
-@example("s1.\ud800")
+@given(st.text(st.characters()) | st.lists(st.text(BASE64URL, min_size=1), min_size=3, max_size=3).map(".".join))
+@example("s1.\ud800.x")
+@example("s1.a.b.c")
 def test_any_text_is_a_refresh_token_with_a_hash_or_refused(text: str) -> None:
-    """Whatever a client sends, looking it up needs nothing more than AuthenticationError."""
+    """Whatever a client sends, looking it up needs nothing more than AuthenticationError, and it was never issued."""
     with suppress(AuthenticationError):
         parsed = RefreshToken.parse(text)
         assert str(parsed) == text
         assert len(parsed.hash) == 64
+        assert not parsed.was_issued(KEYS)
 
 
 def test_a_refresh_token_hides_its_secret() -> None:
     """A token in a log line or a traceback shows its session only; whoever wants the text asks for `str`."""
-    refresh_token = RefreshToken.generate("s1")
+    refresh_token = RefreshToken.generate("s1", KEYS)
     for shown in (repr(refresh_token), f"{refresh_token!r}", repr([refresh_token]), f"{[refresh_token]}"):
         assert refresh_token.secret not in shown
+        assert refresh_token.code not in shown
         assert "s1" in shown
     assert pickle.loads(pickle.dumps(refresh_token)) == refresh_token
-
-
-def test_the_key_is_made_once(tmp_path: Path) -> None:
-    """The first start makes 48 random bytes that only the owner can read, whatever the umask; later ones read them."""
-    path = tmp_path / "secret.key"
-    before = os.umask(0)
-    try:
-        key = load_or_make_key(path)
-    finally:
-        os.umask(before)
-    assert len(key) == 48
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert load_or_make_key(path) == key == path.read_bytes()
-    assert load_or_make_key(tmp_path / "another.key") != key
-    assert {file.name for file in tmp_path.iterdir()} == {"secret.key", "another.key"}
-
-
-def test_two_servers_that_start_at_once_have_one_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second start in the middle of making the key gets the same key, never a part of it."""
-    path = tmp_path / "secret.key"
-    make = secrets.token_bytes
-    second: list[bytes] = []
-
-    def meanwhile(count: int) -> bytes:
-        monkeypatch.setattr(secrets, "token_bytes", make)
-        second.append(load_or_make_key(path))
-        return make(count)
-
-    monkeypatch.setattr(secrets, "token_bytes", meanwhile)
-    first = load_or_make_key(path)
-    assert second == [first]
-    assert len(first) == 48
-
-
-@pytest.mark.parametrize("left", [b"", b"k" * 16])
-def test_a_key_that_was_not_written_whole_is_never_used(tmp_path: Path, left: bytes) -> None:
-    """A start that died while it made the key leaves no short key to sign with: it is told, or made anew."""
-    path = tmp_path / "secret.key"
-    path.write_bytes(left)
-    with suppress(OSError, ValueError):
-        assert len(load_or_make_key(path)) == 48

@@ -55,6 +55,15 @@ async def test_nobody_else_may_read_the_files(backend: Backend, tmp_path: Path) 
 
 
 @on_sqlite
+async def test_a_file_that_came_from_elsewhere_is_closed_to_others(backend: Backend, tmp_path: Path) -> None:
+    """A database that was copied into its place with another mode is for its owner only once it is opened."""
+    backend.lay(tmp_path)
+    (tmp_path / FILE).chmod(0o666)
+    async with open_database(tmp_path):
+        assert _mode(tmp_path / FILE) == 0o600
+
+
+@on_sqlite
 async def test_a_database_is_opened_once(backend: Backend, tmp_path: Path) -> None:
     """While one server has the database a second one is refused and the first goes on; once closed, it may be had."""
     async with open_database(tmp_path) as database:

@@ -184,6 +184,7 @@ def _refresh(user_id: str, connection: Connection) -> Rotation | None:
         connection,
         session_id=f"session-of-{user_id}",
         old_hash=f"refresh-of-{user_id}",
+        was_issued=True,
         new_hash="n",
         now=SIGNED_UP,
         expires_at=LATER,

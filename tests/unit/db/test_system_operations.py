@@ -146,9 +146,17 @@ def test_signing_in_forgets_the_users_expired_sessions(connection: Connection) -
     ]
 
 
-def _rotate(connection: Connection, session_id: str, old: str, new: str, now: datetime = SIGNED_UP) -> str | None:
+def _rotate(
+    connection: Connection, session_id: str, old: str, new: str, now: datetime = SIGNED_UP, was_issued: bool = False
+) -> str | None:
     rotation = rotate_refresh_token(
-        connection, session_id=session_id, old_hash=old, new_hash=new, now=now, expires_at=now + timedelta(days=30)
+        connection,
+        session_id=session_id,
+        old_hash=old,
+        was_issued=was_issued,
+        new_hash=new,
+        now=now,
+        expires_at=now + timedelta(days=30),
     )
     return None if rotation is None or rotation.is_over else rotation.user_id
 
@@ -170,6 +178,16 @@ def test_a_spent_refresh_token_ends_the_session(connection: Connection) -> None:
     assert _rotate(connection, "s", "first", "of-the-thief") is None
     assert _rotate(connection, "s", "second", "third") is None
     assert _sessions(connection) == [("alice", "other", "first"), ("bob", "of-bob", "first")]
+
+
+@pytest.mark.parametrize("spent", ["first", "second", "third"])
+def test_a_token_that_was_spent_long_ago_ends_the_session_too(connection: Connection, spent: str) -> None:
+    """Not only the last one that was spent: whoever brings any token of the family again ends it."""
+    _sign_in(connection)
+    for old, new in (("first", "second"), ("second", "third"), ("third", "fourth")):
+        assert _rotate(connection, "s", old, new, was_issued=True) == "alice"
+    assert _rotate(connection, "s", spent, "of-the-thief", was_issued=True) is None
+    assert _sessions(connection) == []
 
 
 def test_a_password_that_was_changed_meanwhile_begins_no_session(connection: Connection) -> None:

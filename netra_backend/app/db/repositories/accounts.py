@@ -86,6 +86,14 @@ class AccountRepository(Repository):
 
         await self._write(work)
 
+    async def end_sessions(self) -> None:
+        """End every sign-in."""
+
+        def work(connection: Connection) -> None:
+            self._execute(connection, _END_SESSIONS)
+
+        await self._write(work)
+
     async def change_password(self, password_hash: str) -> None:
         """Set another password and end every sign-in."""
 
