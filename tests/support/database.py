@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Final, Protocol, TypeVar
 
 import pytest
-from sqlalchemy import URL, Connection, Engine, Row, create_engine, make_url, select, text
+from sqlalchemy import URL, Connection, Engine, Row, create_engine, event, make_url, select, text
 
 from netra_backend.app.db.engine import Database, open_storage
 from netra_backend.app.db.migrate import upgrade
@@ -187,6 +187,7 @@ def writing_engine(folder: Path) -> Iterator[Engine]:
         yield _superuser_engine(make_url(database_url(folder)))
         return
     storage = open_storage(database_url(folder), reader_threads=1)
+    event.listen(storage.write_engine, "begin", see_all)
     try:
         yield storage.write_engine
     finally:
