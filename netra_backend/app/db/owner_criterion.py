@@ -167,7 +167,7 @@ class _Equality:
 class _Scope:
     """The tables of one SELECT, UPDATE or DELETE, and those that are held to a user."""
 
-    tables: list[FromClause] = field(default_factory=list)
+    tables: dict[FromClause, None] = field(default_factory=dict)  # a set in its order
     froms: set[FromClause] = field(default_factory=set)
     outer: _Scope | None = None
     held: set[FromClause] = field(default_factory=set)
@@ -259,14 +259,14 @@ class _Reading:
         """Take what stands in a FROM into a scope; returns what its joins say of it."""
         scope.froms.add(one)
         if _is_table(one):
-            scope.tables.append(one)
+            scope.tables[one] = None
             return []
         match one:
             case Join():
                 left, right = _Scope(outer=scope.outer), _Scope(outer=scope.outer)
                 inner = self._from(one.left, left) + self._from(one.right, right)
                 for side in (left, right):
-                    scope.tables += side.tables
+                    scope.tables |= side.tables
                     scope.froms |= side.froms
                 if one.onclause is not None:
                     self._any(one.onclause, scope)
@@ -337,8 +337,10 @@ def _spread(scope: _Scope, equalities: Iterable[_Equality]) -> bool:
         table, other = equality.table, equality.other
         if table not in scope.tables or (equality.holds_for is not None and table not in equality.holds_for):
             continue
-        is_held = isinstance(other, BindParameter) or any(other in inner.held for inner in scope.chain())
-        is_named = other is None or is_held or any(other in inner.named for inner in scope.chain())
+        # The nearest table of that name is meant: a subquery may name one again that is held outside.
+        nearest = next((inner for inner in scope.chain() if other in inner.tables), None)
+        is_held = isinstance(other, BindParameter) or (nearest is not None and other in nearest.held)
+        is_named = other is None or is_held or (nearest is not None and other in nearest.named)
         if (is_held and table not in scope.held) or (is_named and table not in scope.named):
             scope.named.add(table)
             if is_held:
