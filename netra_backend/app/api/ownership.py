@@ -197,18 +197,23 @@ def check(app: FastAPI, frames: Mapping[str, type[BaseModel]], signed_in: Callab
     _compare("frame", frames, FRAMES)
     _compare("ids", (), set(IDS) - ROUTES.keys() - FRAMES.keys())
     for key, dependant in found:
-        rule = ROUTES[key]
-        if rule in _NEEDS_TOKEN and dependant is not SOCKET and signed_in not in _calls(dependant):
-            raise OwnershipError(f"{' '.join(key)} reaches a user's data by rule {rule!r} and asks for no token")
-        if isinstance(dependant, Dependant):
-            _check_ids(key, rule, {*_in_path(key[1]), *_taken(dependant)})
-            if (dependant.request_param_name is not None) != (key in READS_REQUEST):
-                raise OwnershipError(
-                    f"{' '.join(key)} takes the request as a whole, or does so no more: "
-                    "expected READS_REQUEST in api/ownership.py to say the same"
-                )
+        _check_token(key, dependant is SOCKET or signed_in in _calls(dependant))
+        _check_ids(key, ROUTES[key], {*_in_path(key[1]), *_taken(dependant)})
+        if _reads_request(dependant) != (key in READS_REQUEST):
+            raise OwnershipError(
+                f"{' '.join(key)} takes the request as a whole, or does so no more: "
+                "expected READS_REQUEST in api/ownership.py to say the same"
+            )
     for name, model in frames.items():
         _check_ids(name, FRAMES[name], {(Where.FRAME, field) for field in _fields(model)})
+
+
+def _check_token(key: tuple[str, str], asks: bool) -> None:
+    rule = ROUTES[key]
+    if rule in _NEEDS_TOKEN and not asks:
+        raise OwnershipError(f"{' '.join(key)} reaches a user's data by rule {rule!r} and asks for no token")
+    if rule not in _NEEDS_TOKEN and asks:
+        raise OwnershipError(f"{' '.join(key)} asks for a token, and by its rule {rule!r} it reaches no user's data")
 
 
 def _check_ids(key: Key, rule: OwnerRule, taken: Collection[tuple[Where, str]]) -> None:
@@ -235,8 +240,16 @@ def _in_path(path: str) -> Iterator[tuple[Where, str]]:
         yield Where.PATH, name
 
 
-def _taken(dependant: Dependant) -> Iterator[tuple[Where, str]]:
+def _reads_request(dependant: Dependant | str | None) -> bool:
+    return isinstance(dependant, Dependant) and (
+        dependant.request_param_name is not None or dependant.http_connection_param_name is not None
+    )
+
+
+def _taken(dependant: Dependant | str | None) -> Iterator[tuple[Where, str]]:
     """Everything that a route and its dependencies take by name, but the path's parameters."""
+    if not isinstance(dependant, Dependant):
+        return
     for where, parameters in (
         (Where.QUERY, dependant.query_params),
         (Where.HEADER, dependant.header_params),
