@@ -14,7 +14,7 @@ unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV PIP_PREFIX PIP_REQUIRE_VIRTUALENV PIP
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check bench drift soak lock clean
+.PHONY: help run serve test check bench drift soak mutants lock clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
@@ -41,6 +41,7 @@ bench: $(READY) ## the benchmarks
 	@$(BIN)/python -m benchmarks.golden_path
 	@$(BIN)/python -m benchmarks.fairness
 	@$(BIN)/python -m benchmarks.slow_readers
+	@$(BIN)/python -m benchmarks.owner_criterion
 
 drift: $(READY) ## the repair tool against injected drift in real packages, and against its peers
 	@$(BIN)/python -m benchmarks.repair prepare
@@ -58,6 +59,9 @@ soak: $(READY) ## the long golden paths, with dropped connections and a killed s
 	@$(BIN)/netra golden-path --users 200 --journeys 20 --kill-every 5
 	@$(BIN)/python -m tests.support.postgres \
 	  $(BIN)/netra golden-path --users 200 --journeys 20 --kill-every 5 --database-url {url}
+
+mutants: $(READY) ## one owner criterion, key or rule taken out at a time: the ownership tests must notice each
+	@$(BIN)/python -m tests.support.mutants $(ARGS)
 
 lock: ## requirements/dev.lock from pyproject.toml; LOCK_ARGS=--upgrade raises the pins
 	@echo "resolving requirements/dev.lock"

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, Final
-from uuid import uuid4
+from typing import Final
 
 import pytest
 import pytest_asyncio
 from blockbuster import BlockBuster
 
 from netra_backend.app.api.ownership import FRAMES, IDS, ROUTES, IdKind, Key
-from tests.support.agents import GateAgent
-from tests.support.attacks import THREADS, VARIANTS, Assault, attacks_on, cells_of, make_actors
+from tests.support.attacks import SETTINGS, VARIANTS, Assault, attacks_on, besieging, cells_of
 from tests.support.database import Backend
 from tests.support.in_process import InProcess, in_process
-from tests.support.made_contexts import make_context
 
 KEYS: Final[list[Key]] = [*ROUTES, *FRAMES]
-SETTINGS: Final[dict[str, Any]] = {
-    "agents": {"gate": "tests.support.agents:GateAgent"},
-    "max_running_runs": 1,  # the victim's: no other run begins, so that nothing happens beside what is asked
-    "sweep_interval": "PT1H",
-    "shutdown_grace": "PT0.01S",
-}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -37,19 +28,13 @@ async def server(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def assault(server: InProcess) -> AsyncIterator[Assault]:
     """The victim, with a run that goes on all the time and is watched; afterwards it ends as if nothing had been."""
-    (victim,) = await make_actors(server, ["ann:1"], threads=THREADS)
-    gate = str(uuid4())
-    async with server.connected(victim.token) as watching:
-        watching.say("user_message", text=f"hold {gate}", agent="gate", thread_id=victim.thread_ids[0])
-        await watching.until(lambda frame: frame["type"] == "tool_executing")
-        running = watching.heard[-1]["run_id"]
-        heard = len(watching.heard)
-        yield Assault(server, victim, running)
-        assert len(watching.heard) == heard
-        GateAgent._gates[make_context(victim.user_id).get_scoped_key(f"gate {gate}")].set()
-        await watching.until(lambda frame: frame.get("final") is True)
-        assert watching.heard[-1]["type"] == "agent_completed"
-        assert watching.closed is None
+    async with besieging(server) as assault:
+        heard = len(assault.watching.heard)
+        yield assault
+        assert len(assault.watching.heard) == heard
+        await assault.let_go()
+        assert assault.watching.heard[-1]["type"] == "agent_completed"
+        assert assault.watching.closed is None
 
 
 @pytest.mark.asyncio(loop_scope="module")

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from difflib import unified_diff
@@ -33,8 +34,10 @@ from netra_backend.app.db.tables import metadata, usage_records, usage_uploads
 from netra_backend.app.runs.ledger import AppendEvents, ClaimRun, Ledger
 from netra_backend.app.services.run_state import RunStatus
 from netra_backend.app.services.usage_record import UsageRecord
+from netra_backend.app.services.user_execution_context import UserExecutionContext
+from tests.support.agents import GateAgent
 from tests.support.database import administer, see_all
-from tests.support.in_process import Answer, Frame, InProcess
+from tests.support.in_process import Answer, Frame, InProcess, InProcessSocket
 from tests.support.stored_runs import completion, happening, message
 from tests.support.usage_records import csv_of, usage_record
 
@@ -303,9 +306,18 @@ def cells_of(key: Key) -> int:
     return max(1, len(IDS.get(key, ()))) + 2 * sum(1 for _ in attacks_on(key))
 
 
+SETTINGS: Final[dict[str, Any]] = {
+    "agents": {"gate": "tests.support.agents:GateAgent"},
+    "max_running_runs": 1,  # the victim's: no other run begins, so that nothing happens beside what is asked
+    "sweep_interval": "PT1H",
+    "shutdown_grace": "PT0.01S",
+}
+"""Of a server that is to be attacked."""
+
+
 @dataclass
 class Assault:
-    """Attacks a server in which one user, the victim, has a running run and watches it.
+    """Attacks a server in which one user, the victim, has a running run and watches it; made by `besieging`.
 
     Attributes:
         cells: how many (route or frame, place, id) have been tried.
@@ -313,9 +325,17 @@ class Assault:
 
     server: InProcess
     victim: Actor
+    watching: InProcessSocket
     running: str
+    gate: str
     cells: int = 0
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    async def let_go(self) -> None:
+        """Let the victim's run go on to its end, and wait for it."""
+        context = UserExecutionContext.from_request(self.victim.user_id, self.victim.thread_ids[0], self.running)
+        GateAgent._gates[context.get_scoped_key(f"gate {self.gate}")].set()
+        await self.watching.until(lambda frame: frame.get("final") is True)
 
     async def on(self, key: Key) -> int:
         """Attack one route or frame; raises AssertionError when it does not hold.
@@ -439,8 +459,8 @@ class Assault:
             body = csv_of(2).encode()
 
         async def listening(answer: Answer) -> None:
-            await self._until_told(actor, sent)
-            await answer.until(lambda answer: THE_END.encode() in answer.body)
+            if await self._until_told(actor, sent):
+                await answer.until(lambda answer: THE_END.encode() in answer.body)
 
         with self.server.statements() as statements:
             answer = await self.server.call(method, path, query=query, headers=headers, body=body, listening=listening)
@@ -477,12 +497,17 @@ class Assault:
         closed = [] if socket.closed is None else [json.dumps(socket.closed, sort_keys=True, default=str)]
         return ["200", *_frames(socket.heard), *closed], executed
 
-    async def _until_told(self, actor: Actor, sent: Sent) -> None:
-        """Wait until a replay has told all, and say so to whoever watches then."""
+    async def _until_told(self, actor: Actor, sent: Sent) -> bool:
+        """Wait until a replay has told all, and say so to whoever watches then; returns whether the actor does."""
         await self.server.until_read()
+        hub = self.server.services.hub
+        is_told = False
         for position, value in sent.values.items():
             if position.kind in (IdKind.THREAD, IdKind.THREAD_OR_NEW):
-                self.server.services.hub.publish_delta(actor.user_id, str(value).lower(), "a run", THE_END)
+                key = (actor.user_id, str(value).lower())
+                is_told = is_told or key in hub._subscriptions
+                hub.publish_delta(*key, "a run", THE_END)
+        return is_told
 
 
 def _rows_of(user_id: str, connection: Connection) -> list[Row[Any]]:
@@ -492,6 +517,17 @@ def _rows_of(user_id: str, connection: Connection) -> list[Row[Any]]:
         for table in metadata.sorted_tables
         for row in connection.execute(select(table).where(table.c.user_id == user_id).order_by(*table.primary_key))
     ]
+
+
+@asynccontextmanager
+async def besieging(server: InProcess) -> AsyncIterator[Assault]:
+    """A victim in a server with `SETTINGS`, whose run is waiting in a tool, and whose socket watches it."""
+    (victim,) = await make_actors(server, ["ann:1"], threads=THREADS)
+    gate = str(uuid4())
+    async with server.connected(victim.token) as watching:
+        watching.say("user_message", text=f"hold {gate}", agent="gate", thread_id=victim.thread_ids[0])
+        await watching.until(lambda frame: frame["type"] == "tool_executing")
+        yield Assault(server, victim, watching, watching.heard[-1]["run_id"], gate)
 
 
 def _differences(of_victim: Sequence[str], of_nobody: Sequence[str]) -> str:

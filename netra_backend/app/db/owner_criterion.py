@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
     BindParameter,
@@ -29,7 +28,6 @@ from sqlalchemy import (
     TextClause,
     Update,
 )
-from sqlalchemy.engine.interfaces import ExecutionContext
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList, ClauseElement, Grouping
 from sqlalchemy.sql.functions import FunctionElement
@@ -72,7 +70,6 @@ class Criterion:
     unnamed_fault: str | None = None
 
 
-_of_compiled: WeakKeyDictionary[Any, Criterion] = WeakKeyDictionary()
 _of_prepared: dict[str, tuple[Criterion, tuple[int, ...]]] = {}
 
 
@@ -81,51 +78,50 @@ def refuse_unowned(
     _cursor: Any,
     statement: str,
     parameters: Any,
-    context: ExecutionContext | None,
+    context: Any,
     executemany: bool,
-) -> None:
+) -> tuple[str, Any]:
     """Refuse a statement that does not hold the transaction's user: a listener to `before_cursor_execute`.
+
+    Returns:
+        What is executed, unchanged: SQLAlchemy calls a listener that returns it without a layer between.
 
     Raises:
         UnownedStatementError: it was not executed.
     """
     actor = actor_of(connection)
     if actor is None or actor.role is Role.SYSTEM:
-        return
-    compiled = context.compiled if context is not None else None
+        return statement, parameters
+    compiled = context.compiled
     criterion = _criterion_of_text(statement) if compiled is None else criterion_of(compiled)
     if not criterion.reaches:
-        return
+        return statement, parameters
     if actor.role is Role.LEDGER:
         if criterion.unnamed_fault is not None:
             raise UnownedStatementError(criterion.unnamed_fault)
-        return
+        return statement, parameters
     if criterion.fault is not None:
         raise UnownedStatementError(criterion.fault)
     if not actor.user_id:
         raise UnownedStatementError("the transaction is nobody's: expected one of a repository, or a system operation")
-    for user_id in _users(criterion, statement, parameters, context, executemany):
-        if user_id != actor.user_id:
-            raise UnownedStatementError("it names another user than the one whose transaction it is in")
-
-
-def _users(criterion: Criterion, statement: str, parameters: Any, context: Any, executemany: bool) -> Iterator[object]:
-    if context.compiled is not None:
-        for values in context.compiled_parameters:
-            for name in criterion.user_parameters:
-                yield values[name]
-        return
-    _, places = _of_prepared[statement]
-    for row in parameters if executemany else (parameters,):
-        for place in places:
-            yield row[place]
+    if compiled is None:
+        keys: Sequence[Any] = _of_prepared[statement][1]
+        rows = parameters if executemany else (parameters,)
+    else:
+        keys, rows = criterion.user_parameters, context.compiled_parameters
+    for row in rows:
+        for key in keys:
+            if row[key] != actor.user_id:
+                raise UnownedStatementError("it names another user than the one whose transaction it is in")
+    return statement, parameters
 
 
 def criterion_of(compiled: Any) -> Criterion:
     """What a compiled statement is held to."""
-    criterion = _of_compiled.get(compiled)
-    if criterion is None:
-        criterion = _of_compiled[compiled] = _Reading(compiled).criterion()
+    try:
+        criterion: Criterion = compiled.netra_criterion
+    except AttributeError:  # SQLAlchemy keeps what it has compiled; what was read of it is kept there too
+        criterion = compiled.netra_criterion = _Reading(compiled).criterion()
     return criterion
 
 

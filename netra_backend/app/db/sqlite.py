@@ -153,6 +153,6 @@ def _engine(url: URL, *, begin: str, query_only: bool, pool_size: int) -> Engine
         become(connection, NOBODY)
         connection.exec_driver_sql(begin)
 
-    event.listen(engine, "before_cursor_execute", refuse_unowned)
+    event.listen(engine, "before_cursor_execute", refuse_unowned, retval=True)
 
     return engine
