@@ -1,6 +1,6 @@
 """Does the suite notice when an owner criterion is gone? One is taken out at a time, and the ownership tests must fail.
 
-    python -m tests.support.mutants [--list] [--only TEXT] [--part 1/3]
+    python -m tests.support.mutants [--list] [--only TEXT] [--part 1/3] [--at-once]
 
 What is taken out is found in the code, so that a new criterion, key or rule is among them without being named:
 
@@ -17,16 +17,21 @@ from __future__ import annotations
 
 import argparse
 import ast
+import importlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
+
+import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 APP: Final = "netra_backend/app"
@@ -46,6 +51,13 @@ TESTS: Final = (
     "tests/unit/test_main.py",
 )
 LIMIT_S: Final = 300
+BROKEN: Final = 99
+LIBRARIES: Final = (
+    *("alembic.command", "blockbuster", "fastapi", "httpx", "hypothesis", "jwt", "orjson", "prometheus_client"),
+    *("psycopg", "pwdlib.hashers.argon2", "pydantic_settings", "pytest_asyncio", "sqlalchemy", "structlog"),
+    *("uvicorn", "websockets.asyncio.client"),
+)
+"""What every test run loads: it is loaded once, and each mutant begins with it."""
 COPIED: Final = ("netra_backend", "netra_golden_path", "netra_cli.py", "tests", "pyproject.toml")
 
 CRITERIA: Final = (f"{APP}/db/repositories/*.py", f"{APP}/runs/ledger.py")
@@ -214,24 +226,58 @@ def judge(mutant: Mutant, folder: Path, tests: Sequence[str]) -> str | None:
     path = folder / mutant.file
     before = path.read_bytes()
     path.write_bytes(mutant.apply(before))
+    output = folder / "output"
     try:
-        command = [
-            *(sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "--tb=no"),
-            *("-k", "not postgresql", "--timeout", "30", *_likeliest_first(mutant, tests)),
-        ]
-        environment = {**os.environ, "PYTHONPATH": str(folder)}
-        try:
-            done = subprocess.run(
-                command, cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
-            )
-        except subprocess.TimeoutExpired:
-            return f"no end within {LIMIT_S} s"
-        if done.returncode == 0:
-            return None
-        told = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-        return told[0].split(" - ")[0].partition(" ")[2] if told else (done.stdout + done.stderr).strip()[-200:]
+        child = os.fork()
+        if not child:
+            _run_tests(folder, output, _likeliest_first(mutant, tests))
+        status = _end_of(child)
     finally:
         path.write_bytes(before)
+    if status is None:
+        return f"no end within {LIMIT_S} s"
+    if status == pytest.ExitCode.OK:
+        return None
+    told = output.read_text()
+    failed = [line for line in told.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    if not failed:
+        raise RuntimeError(f"{mutant.what}: the tests could not be run: {told.strip()[-2000:]}")
+    return failed[0].split(" - ")[0].partition(" ")[2]
+
+
+def _run_tests(folder: Path, output: Path, tests: Sequence[str]) -> NoReturn:
+    """Be a fresh process with the libraries loaded: run the tests of the copy, and end."""
+    code = BROKEN
+    try:
+        target = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(target, 1)
+        os.dup2(target, 2)
+        os.chdir(folder)
+        sys.path[0] = str(folder)
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("tests", "netra_backend")]:
+            del sys.modules[name]
+        options = ["-x", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "--tb=no", "--timeout=30"]
+        options += ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
+        code = int(pytest.main([*options, "-k", "not postgresql", *tests]))
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _end_of(child: int) -> int | None:
+    """The exit code of a process; None when it had to be ended."""
+    until = time.monotonic() + LIMIT_S
+    while time.monotonic() < until:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.02)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
 
 
 def _likeliest_first(mutant: Mutant, tests: Sequence[str]) -> list[str]:
@@ -246,12 +292,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="tell them, and do nothing")
     parser.add_argument("--only", default="", help="those whose description holds this text")
     parser.add_argument("--part", default="1/1", help="the first of three: 1/3")
+    parser.add_argument("--at-once", action="store_true", help="without seeing first that the tests pass unchanged")
     options = parser.parse_args(argv)
     number, _, parts = options.part.partition("/")
     chosen = [mutant for mutant in all_mutants() if options.only in mutant.what][int(number) - 1 :: int(parts)]
     if options.list:
         print("\n".join(mutant.what for mutant in chosen), len(chosen), sep="\n")
         return 0
+    for library in LIBRARIES:
+        importlib.import_module(library)
     tests = [test for test in TESTS if (ROOT / test).exists()]
     survivors = []
     with tempfile.TemporaryDirectory(prefix="netra-mutants-") as name:
@@ -265,7 +314,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Compiled once, by the hash of its source: a change and its undoing may come within one tick of the clock.
         compiled = ["-m", "compileall", "-q", "--invalidation-mode", "checked-hash", str(folder)]
         subprocess.run([sys.executable, *compiled], check=True)
-        unchanged = judge(Mutant(REGISTRY, 0, 0, "", "nothing"), folder, tests)
+        unchanged = None if options.at_once else judge(Mutant(REGISTRY, 0, 0, "", "nothing"), folder, tests)
         if unchanged is not None:
             print(f"the tests fail without a mutant: {unchanged}", file=sys.stderr)
             return 2
