@@ -17,7 +17,7 @@ BANDIT := $(BIN)/bandit --quiet --configfile pyproject.toml --recursive \
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check bench drift soak storm fuzz lock clean
+.PHONY: help run serve test check bench drift soak storm fuzz mutants lock clean
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
@@ -47,6 +47,7 @@ bench: $(READY) ## the benchmarks
 	@$(BIN)/python -m benchmarks.golden_path
 	@$(BIN)/python -m benchmarks.fairness
 	@$(BIN)/python -m benchmarks.slow_readers
+	@$(BIN)/python -m benchmarks.owner_criterion
 
 drift: $(READY) ## the repair tool against injected drift in real packages, and against its peers
 	@$(BIN)/python -m benchmarks.repair prepare
@@ -72,6 +73,9 @@ storm: $(READY) ## 2,000 callers who go away, in each of three ways, over both d
 fuzz: $(READY) ## the API by schemathesis, and 200,000 frames that nobody means, while others work
 	@$(BIN)/python -m tests.support.fuzz api 60
 	@$(BIN)/python -m tests.support.fuzz frames 200000
+
+mutants: $(READY) ## one owner criterion, key or rule taken out at a time: the ownership tests must notice each
+	@$(BIN)/python -m tests.support.mutants $(ARGS)
 
 lock: ## requirements/dev.lock from pyproject.toml; LOCK_ARGS=--upgrade raises the pins
 	@echo "resolving requirements/dev.lock"

@@ -140,6 +140,7 @@ def _cookie_is_the_sessions_id(patch: pytest.MonkeyPatch) -> None:
     verify = Accounts.authenticate_page
 
     async def restore(self: Accounts, cookie: str) -> Principal:
+        @system_operations._system_operation
         def find(connection: Connection) -> Any:
             return connection.execute(select(sessions).where(sessions.c.session_id == cookie)).one_or_none()
 
@@ -165,6 +166,7 @@ def _cookie_is_not_verified(patch: pytest.MonkeyPatch) -> None:
 
 
 def _refresh_by_the_sessions_id(patch: pytest.MonkeyPatch) -> None:
+    @system_operations._system_operation
     def rotate(connection: Connection, *, session_id: str, new_hash: str, **_: Any) -> Rotation | None:
         statement = update(sessions).where(sessions.c.session_id == session_id).values(refresh_hash=new_hash)
         user_id = connection.execute(statement.returning(sessions.c.user_id)).scalar_one_or_none()

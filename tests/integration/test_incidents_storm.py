@@ -78,10 +78,10 @@ class UnreadReply(Database):
         for _ in range(reader_threads):
             self._free.put_nowait(Queue())
 
-    async def _in_reader(self, role: Role, user_id: str, work: Work[T]) -> T:
+    async def _in_reader(self, user_id: str, work: Work[T]) -> T:
         replies = await self._free.get()
         try:
-            asked = asyncio.get_running_loop().run_in_executor(self._readers, self._read, role, user_id, work)
+            asked = asyncio.get_running_loop().run_in_executor(self._readers, self._read, user_id, work)
             asked.add_done_callback(replies.put_nowait)
             reply: T = (await replies.get()).result()
             return reply
@@ -97,7 +97,7 @@ class AsItWasLeft(Database):
         self.pool = self.storage.read_engine.pool
         self.pool._reset_on_return = None
 
-    async def _in_reader(self, role: Role, user_id: str, work: Work[T]) -> T:
+    async def _in_reader(self, user_id: str, work: Work[T]) -> T:
         gone = threading.Event()
 
         def begin_and_work() -> T:
@@ -105,7 +105,8 @@ class AsItWasLeft(Database):
             connection = Connection(self.storage.read_engine, connection=pooled)
             try:
                 connection.begin()
-                act_as(connection, role, user_id)
+                if user_id:
+                    act_as(connection, Role.USER, user_id)
                 outcome = work(connection)
                 if not gone.is_set():
                     connection.commit()
@@ -147,10 +148,11 @@ class NeverGivenBack(AsItWasLeft):
 class ActsForEver(Database):
     """Row 16, on PostgreSQL: who a connection acts as is set for the session, not for the transaction."""
 
-    def _read_once(self, role: Role, user_id: str, work: Work[T]) -> T:
+    def _read_once(self, user_id: str, work: Work[T]) -> T:
         with self.storage.read_engine.begin() as connection:
-            setting = select(func.set_config("role", str(role), False), func.set_config(USER_SETTING, user_id, False))
-            connection.execute(setting).close()
+            if user_id:
+                role = func.set_config("role", str(Role.USER), False)
+                connection.execute(select(role, func.set_config(USER_SETTING, user_id, False))).close()
             return work(connection)
 
 

@@ -19,11 +19,11 @@ from tempfile import TemporaryDirectory
 from typing import Final, Protocol, TypeVar
 
 import pytest
-from sqlalchemy import URL, Connection, Engine, Row, create_engine, make_url, select, text
+from sqlalchemy import URL, Connection, Engine, Row, create_engine, event, make_url, select, text
 
 from netra_backend.app.db.engine import Database, open_storage
 from netra_backend.app.db.migrate import upgrade
-from netra_backend.app.db.roles import Role, act_as
+from netra_backend.app.db.roles import become
 from netra_backend.app.db.system_operations import insert_user
 from netra_backend.app.db.tables import metadata
 from tests.support.postgres import PostgresServer
@@ -187,6 +187,7 @@ def writing_engine(folder: Path) -> Iterator[Engine]:
         yield _superuser_engine(make_url(database_url(folder)))
         return
     storage = open_storage(database_url(folder), reader_threads=1)
+    event.listen(storage.write_engine, "begin", see_all)
     try:
         yield storage.write_engine
     finally:
@@ -239,7 +240,7 @@ async def administer(database: Database, work: Callable[[Connection], T]) -> T:
     """Do what no role of a server's own may: see everything, change the schema, break something."""
     url = database.storage.write_engine.url
     if url.get_backend_name() == "sqlite":
-        return await database.writer.run(work)
+        return await database.writer.run(partial(_as_owner, work))
 
     def as_superuser() -> T:
         with _superuser(url) as connection:
@@ -248,9 +249,13 @@ async def administer(database: Database, work: Callable[[Connection], T]) -> T:
     return await asyncio.to_thread(as_superuser)
 
 
+def _as_owner(work: Callable[[Connection], T], connection: Connection) -> T:
+    see_all(connection)
+    return work(connection)
+
+
 def user_row(connection: Connection, user_id: str) -> None:
     """Give a user an account."""
-    act_as(connection, Role.SYSTEM)
     assert insert_user(
         connection,
         user_id=user_id,
@@ -271,9 +276,8 @@ def _add_user(user_id: str, connection: Connection) -> None:
 
 
 def see_all(connection: Connection) -> None:
-    """Let a superuser's transaction be the superuser's again, after it has acted as a role."""
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql("SET LOCAL ROLE NONE")
+    """Let a superuser's transaction be the superuser's again, after it has acted as a role; SQLite's is anybody's."""
+    become(connection, None)
 
 
 def rows(connection: Connection) -> dict[str, Sequence[Row[tuple[object, ...]]]]:

@@ -16,7 +16,7 @@ from netra_backend.app.db.engine import open_storage
 from netra_backend.app.db.migrate import upgrade
 from netra_backend.app.db.tables import users
 from netra_cli import main
-from tests.support.database import user_row
+from tests.support.database import see_all, user_row
 from tests.support.postgres import PostgresServer
 
 Output = pytest.CaptureFixture[str]
@@ -58,6 +58,7 @@ def _users(data: Path) -> list[str]:
     storage = open_storage(f"sqlite:///{data / 'netra.sqlite3'}", reader_threads=1)
     try:
         with storage.read_engine.begin() as connection:
+            see_all(connection)
             return list(connection.execute(select(users.c.user_id)).scalars())
     finally:
         storage.release()
@@ -118,6 +119,7 @@ def test_an_erasure_that_was_cut_off_is_repeated(data: Path) -> None:
     """A user who is marked as erased and still has rows is erased by the id."""
     storage = open_storage(f"sqlite:///{data / 'netra.sqlite3'}", reader_threads=1)
     with storage.write_engine.begin() as connection:
+        see_all(connection)
         marked = update(users).where(users.c.user_id == "alice").values(erased_at=datetime.now(UTC), email="alice")
         connection.execute(marked)
     storage.release()

@@ -8,6 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Delete, Dialect, Insert, Update
 
+from .owner_criterion import prepare
+
 Names = tuple[str, ...]
 Convert = Callable[[Any], Any] | None
 Place = tuple[int, Convert]
@@ -58,6 +60,7 @@ def _prepared(dialect: Dialect, statement: Insert | Update | Delete, names: Name
         order = sorted(compiled.binds, key=lambda name: text.index(f"%({name})s"))
         for name in order:
             text = text.replace(f"%({name})s", "%s")
+    prepare(text, compiled, order)
     conversions = [compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect) for name in order]
     return text, tuple(zip([names.index(name) for name in order], conversions, strict=True))
 

@@ -64,34 +64,35 @@ class Database:
         Raises:
             StorageUnavailableError: the database cannot be read now.
         """
-        return await self._in_reader(Role.USER, user_id, work)
+        return await self._in_reader(user_id, work)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` as one of the system operations; otherwise as `read_for`."""
-        return await self._in_reader(Role.SYSTEM, "", work)
+        """Run `work` for nobody: only a system operation reaches rows of users in it; otherwise as `read_for`."""
+        return await self._in_reader("", work)
 
-    async def _in_reader(self, role: Role, user_id: str, work: Callable[[Connection], T]) -> T:
+    async def _in_reader(self, user_id: str, work: Callable[[Connection], T]) -> T:
         if self._closed:
             raise StorageUnavailableError("the server is shutting down")
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, copy_context().run, self._read, role, user_id, work)
+        return await loop.run_in_executor(self._readers, copy_context().run, self._read, user_id, work)
 
-    def _read(self, role: Role, user_id: str, work: Callable[[Connection], T]) -> T:
+    def _read(self, user_id: str, work: Callable[[Connection], T]) -> T:
         try:
             try:
-                return self._read_once(role, user_id, work)
+                return self._read_once(user_id, work)
             except DBAPIError as error:
                 if not error.connection_invalidated:
                     raise
-            return self._read_once(role, user_id, work)  # on a new connection: the pool has dropped all others
+            return self._read_once(user_id, work)  # on a new connection: the pool has dropped all others
         except DBAPIError as error:
             if self.storage.judge(error) is Fault.COMMAND:
                 raise
             raise StorageUnavailableError(reason_of(error)) from error
 
-    def _read_once(self, role: Role, user_id: str, work: Callable[[Connection], T]) -> T:
+    def _read_once(self, user_id: str, work: Callable[[Connection], T]) -> T:
         with self.storage.read_engine.begin() as connection:
-            act_as(connection, role, user_id)
+            if user_id:
+                act_as(connection, Role.USER, user_id)
             return work(connection)
 
     async def close(self) -> None:

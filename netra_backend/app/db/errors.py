@@ -39,6 +39,20 @@ class OutcomeUnknownError(StorageUnavailableError):
         return type(self), ()
 
 
+class UnownedStatementError(Exception):
+    """Raised when a statement over users' rows does not hold the user for whom it is: it was not executed.
+
+    It is a fault of ours and tells nothing of any row; the client hears of an internal error.
+    """
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(fault)
+        self.fault = fault
+
+    def __str__(self) -> str:
+        return f"a statement over rows of users was refused: {self.fault}"
+
+
 class DatabaseOpenError(Exception):
     """Raised when a database cannot be opened at start. The message says why and what to do."""
 

@@ -15,6 +15,8 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 
 from .errors import DatabaseDamagedError, DatabaseInUseError, DatabaseOpenError
+from .owner_criterion import refuse_unowned
+from .roles import NOBODY, become
 from .storage import Fault, reason_of
 
 BUSY_TIMEOUT_SECONDS: Final = 5
@@ -77,6 +79,7 @@ class SqliteStorage:
         try:
             with self.write_engine.begin() as connection:
                 self._check(connection)
+                become(connection, None)
                 yield connection
         except DatabaseError as error:
             if _is_damage(error):
@@ -91,7 +94,7 @@ class SqliteStorage:
             raise DatabaseDamagedError(self.name, " ".join(str(found).split()))
 
     def secure(self, connection: Connection) -> None:
-        """A file has no roles: its wall is its mode, 0600."""
+        """A file has no roles: between users stands `owner_criterion`, and before the file its mode, 0600."""
 
     def serve(self, wait_seconds: float) -> None:
         """Nothing to do: whoever may write has the file's lock, and the system knows at once whether he lives."""
@@ -158,6 +161,9 @@ def _engine(url: URL, *, begin: str, query_only: bool, pool_size: int) -> Engine
 
     @event.listens_for(engine, "begin")
     def begin_transaction(connection: Connection) -> None:
+        become(connection, NOBODY)
         connection.exec_driver_sql(begin)
+
+    event.listen(engine, "before_cursor_execute", refuse_unowned, retval=True)
 
     return engine

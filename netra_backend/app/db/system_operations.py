@@ -2,22 +2,43 @@
 
 Everything else goes through a repository, which is made from a context. An operation belongs here only if it runs
 before anybody is known (register, login, refresh), or for all users at once (recovery, what is to be erased, the
-writer). The ledger's
-commands, the writer's own, name the user of every row that they touch.
+writer). The ledger's commands, the writer's own, name the user of every row that they touch.
+
+Only a function that is marked here acts as the role that may do so, and only while it goes on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Row, delete, exists, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
+from .roles import Role, act_as, become
 from .tables import events, runs, sessions, threads, usage_uploads, users
 
+P = ParamSpec("P")
+T = TypeVar("T")
 
+
+def _system_operation(operation: Callable[Concatenate[Connection, P], T]) -> Callable[Concatenate[Connection, P], T]:
+    """Let a function act as the system; what follows it in the transaction is done as before."""
+
+    @wraps(operation)
+    def acting(connection: Connection, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        before = act_as(connection, Role.SYSTEM)
+        result = operation(connection, *args, **kwargs)
+        become(connection, before)  # not after an error: the caller's savepoint or transaction ends with it
+        return result
+
+    return acting
+
+
+@_system_operation
 def insert_user(connection: Connection, *, user_id: str, email: str, password_hash: str, created_at: datetime) -> bool:
     """Make an account.
 
@@ -34,11 +55,13 @@ def insert_user(connection: Connection, *, user_id: str, email: str, password_ha
     return True
 
 
+@_system_operation
 def find_user_by_email(connection: Connection, email: str) -> Row[tuple[str, str, str, datetime]] | None:
     """The account that signs in with an e-mail, a row of `users`; none for one that is being erased."""
     return connection.execute(select(users).where(users.c.email == email, users.c.erased_at.is_(None))).one_or_none()
 
 
+@_system_operation
 def insert_session(
     connection: Connection,
     *,
@@ -87,6 +110,7 @@ class Rotation:
     is_over: bool
 
 
+@_system_operation
 def rotate_refresh_token(
     connection: Connection,
     *,
@@ -133,6 +157,7 @@ def rotate_refresh_token(
     return None if user_id is None else Rotation(user_id, is_over=True)
 
 
+@_system_operation
 def find_unfinished_runs(connection: Connection) -> list[Row[Any]]:
     """Every stored run that has not ended, oldest first and a thread's in their order: what a sweep looks at.
 
@@ -153,6 +178,7 @@ def find_unfinished_runs(connection: Connection) -> list[Row[Any]]:
     return list(connection.execute(unfinished.order_by(*order)))
 
 
+@_system_operation
 def erase_unfinished_uploads(connection: Connection, *, now: datetime) -> None:
     """Erase the uploads that a crash cut off, of which nobody has ever seen anything; the eraser takes their records.
 
@@ -162,23 +188,27 @@ def erase_unfinished_uploads(connection: Connection, *, now: datetime) -> None:
     connection.execute(update(usage_uploads).where(cut_off).values(erased_at=now))
 
 
+@_system_operation
 def find_users_with_erased_uploads(connection: Connection) -> list[str]:
     """The users of whom usage records are still to be erased."""
     erased = select(usage_uploads.c.user_id).where(usage_uploads.c.erased_at.is_not(None)).distinct()
     return list(connection.execute(erased).scalars())
 
 
+@_system_operation
 def find_erased_users(connection: Connection) -> list[str]:
     """The users whose rows are still to be erased."""
     return list(connection.execute(select(users.c.user_id).where(users.c.erased_at.is_not(None))).scalars())
 
 
+@_system_operation
 def find_erased_threads(connection: Connection) -> list[tuple[str, str]]:
     """The threads whose rows are still to be erased: (user_id, thread_id)."""
     erased = select(threads.c.user_id, threads.c.thread_id).where(threads.c.erased_at.is_not(None))
     return [(user_id, thread_id) for user_id, thread_id in connection.execute(erased)]
 
 
+@_system_operation
 def find_old_threads(
     connection: Connection, *, before: datetime, after: tuple[str, str], limit: int
 ) -> list[tuple[str, str]]:

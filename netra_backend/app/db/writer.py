@@ -128,7 +128,7 @@ class GroupCommitWriter:
         Args:
             work: what is to be done.
             on_commit: as for `submit`.
-            user_id: whose rows it may reach on PostgreSQL; None for one of the system operations.
+            user_id: whose rows it may reach; None where only a system operation in it may reach any.
         """
         return self.submit(_run_each, (work, user_id), on_commit)
 
@@ -269,7 +269,7 @@ def _run_each(
     for work, user_id in commands:
         savepoint = connection.begin_nested()
         try:
-            act_as(connection, Role.SYSTEM if user_id is None else Role.USER, user_id or "")
+            act_as(connection, Role.USER, user_id or "")
             outcome = work(connection)
         except RefusedError as refusal:
             savepoint.rollback()

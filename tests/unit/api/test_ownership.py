@@ -8,15 +8,27 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, WebSocket
+from fastapi import APIRouter, Body, Cookie, Depends, FastAPI, Header, Query, WebSocket
 from fastapi.responses import PlainTextResponse
 from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from netra_backend.app.api import ownership
 from netra_backend.app.api.dependencies import request_context, signed_in
-from netra_backend.app.api.ownership import FRAMES, ROUTES, OwnerRule, OwnershipError, check
+from netra_backend.app.api.ownership import (
+    FRAMES,
+    IDS,
+    ROUTES,
+    IdKind,
+    IdPosition,
+    OwnerRule,
+    OwnershipError,
+    Where,
+    check,
+)
 from netra_backend.app.config import Settings
 from netra_backend.app.main import create_app
 from netra_backend.app.realtime import messages
@@ -69,26 +81,6 @@ def test_the_app_and_the_registry_agree(app: FastAPI) -> None:
     """Every route of the app and every frame of the socket has a rule, and every rule is of one that exists."""
     check(app, messages.FRAMES, signed_in)
     assert set(FRAMES) == set(messages.FRAMES)
-
-
-def test_every_path_with_an_id_is_of_that_ids_owner() -> None:
-    """A route whose path names a thread or a run has the rule of threads or runs; others have neither."""
-    for (_, path), rule in ROUTES.items():
-        named = {"{thread_id}": OwnerRule.THREAD, "{run_id}": OwnerRule.RUN}
-        expected = next((of for name, of in named.items() if name in path), None)
-        assert (rule if rule in named.values() else None) == expected, path
-        assert path.count("{") == (expected is not None)
-
-
-def test_every_frame_that_names_something_is_of_its_owner() -> None:
-    """A frame with a thread's or a run's id has that rule, and only `authenticate` and `ping` are anybody's."""
-    for name, model in messages.FRAMES.items():
-        expected = (
-            OwnerRule.THREAD if "thread_id" in model.model_fields
-            else OwnerRule.RUN if "run_id" in model.model_fields
-            else OwnerRule.PUBLIC
-        )  # fmt: skip
-        assert FRAMES[name] is expected
 
 
 @pytest.mark.parametrize(
@@ -165,12 +157,15 @@ def test_a_rule_without_a_route_is_found(app: FastAPI) -> None:
 
 def test_a_frame_without_a_rule_is_found(app: FastAPI) -> None:
     """A new frame needs a rule."""
-    assert fault(app, [*messages.FRAMES, "whisper"]) == "without an owner rule in api/ownership.py: frame whisper"
+    assert (
+        fault(app, {**messages.FRAMES, "whisper": messages.Ping})
+        == "without an owner rule in api/ownership.py: frame whisper"
+    )
 
 
 def test_a_rule_without_a_frame_is_found(app: FastAPI) -> None:
     """A rule of a frame that is gone is told."""
-    frames = [name for name in messages.FRAMES if name != "ping"]
+    frames = {name: model for name, model in messages.FRAMES.items() if name != "ping"}
     assert fault(app, frames) == "an owner rule in api/ownership.py for a frame that does not exist: ping"
 
 
@@ -214,3 +209,141 @@ def test_another_dependency_is_not_enough(app: FastAPI) -> None:
 
     app.add_api_route("/auth/me", fooled)
     assert fault(app).endswith("asks for no token")
+
+
+# The ids that routes and frames take.
+
+
+class Inner(BaseModel):
+    """A model within a model."""
+
+    account_id: str
+
+
+class Outer(BaseModel):
+    """A body that holds an id further in."""
+
+    text: str
+    more: list[Inner] | None = None
+
+
+async def by_query(user: Annotated[object, Depends(signed_in)], session_id: Annotated[str, Query()]) -> None:
+    """Takes an id in the query."""
+
+
+async def by_header(user: Annotated[object, Depends(signed_in)], x_thread_id: Annotated[str, Header()]) -> None:
+    """Takes an id in a header."""
+
+
+async def by_cookie(user: Annotated[object, Depends(signed_in)], thread: Annotated[str, Cookie()]) -> None:
+    """Takes an id in a cookie."""
+
+
+async def by_field(user: Annotated[object, Depends(signed_in)], run_id: Annotated[str, Body(embed=True)]) -> None:
+    """Takes an id as a field of the body."""
+
+
+async def by_model(user: Annotated[object, Depends(signed_in)], body: Outer) -> None:
+    """Takes an id in a model within the body."""
+
+
+async def chosen(thread_id: Annotated[str, Query()]) -> str:
+    """A dependency that takes an id."""
+    return thread_id
+
+
+async def by_dependency(user: Annotated[object, Depends(signed_in)], thread: Annotated[str, Depends(chosen)]) -> None:
+    """Takes an id in a dependency's query."""
+
+
+@pytest.mark.parametrize(
+    ("handler", "taken"),
+    [
+        (by_query, "takes 'session_id' in its query"),
+        (by_header, "takes 'x-thread-id' in its header"),
+        (by_cookie, "takes 'thread' in its cookie"),
+        (by_field, "takes 'run_id' in its body"),
+        (by_model, "takes 'account_id' in its body"),
+        (by_dependency, "takes 'thread_id' in its query"),
+    ],
+)
+def test_an_id_that_nobody_has_declared_is_found(app: FastAPI, handler: Callable[..., Any], taken: str) -> None:
+    """Wherever a route takes something new, somebody has to say whether it is an id, and of what."""
+    first(app, lambda app: app.add_api_route("/auth/me", handler, methods=["GET"]))
+    assert taken in fault(app)
+
+
+def test_an_id_in_a_path_is_found_though_no_handler_names_it(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands in a path can be read from the request: it must be declared too."""
+    app.add_api_route("/api/records/{record_id}", nothing, dependencies=[Depends(signed_in)])
+    monkeypatch.setitem(ROUTES, ("GET", "/api/records/{record_id}"), OwnerRule.USER)
+    assert "takes 'record_id' in its path" in fault(app)
+
+
+def test_a_route_that_reads_the_request_itself_is_found(app: FastAPI) -> None:
+    """A handler that is given the whole request may take ids that nobody sees; it has to be declared."""
+
+    async def reads(request: Request, user: Annotated[object, Depends(signed_in)]) -> None:
+        """Takes whatever it wants."""
+
+    first(app, lambda app: app.add_api_route("/auth/me", reads, methods=["GET"]))
+    assert "takes the request as a whole" in fault(app)
+
+
+def test_an_id_of_a_frame_that_nobody_has_declared_is_found(app: FastAPI) -> None:
+    """A new field of a frame has to be declared, as a route's has."""
+
+    class Whispered(messages.Ping):
+        """A ping about somebody."""
+
+        to_user_id: str
+
+    assert "ping takes 'to_user_id' in its frame" in fault(app, {**messages.FRAMES, "ping": Whispered})
+
+
+@pytest.mark.parametrize("key", IDS, ids=str)
+def test_no_declared_id_can_be_left_out(app: FastAPI, monkeypatch: pytest.MonkeyPatch, key: ownership.Key) -> None:
+    """Whichever id the registry forgets, the app is not built."""
+    for position in IDS[key]:
+        monkeypatch.setitem(IDS, key, tuple(other for other in IDS[key] if other is not position))
+        assert f"takes {position.name!r} in its {position.where}" in fault(app)
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize("key", ["ping", ("GET", "/auth/me")], ids=str)
+def test_an_id_that_is_not_taken_is_found(app: FastAPI, monkeypatch: pytest.MonkeyPatch, key: ownership.Key) -> None:
+    """A declaration of an id that a route or frame does not take, or takes no more, is told."""
+    where = Where.FRAME if isinstance(key, str) else Where.QUERY
+    monkeypatch.setitem(IDS, key, (IdPosition(where, "thread_id", IdKind.CURSOR),))
+    assert "does not take" in fault(app)
+
+
+def test_ids_of_a_route_that_does_not_exist_are_found(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ids of a route that is gone go with it."""
+    monkeypatch.setitem(IDS, ("GET", "/gone"), (IdPosition(Where.QUERY, "cursor", IdKind.CURSOR),))
+    assert "that does not exist: ('GET', '/gone')" in fault(app)
+
+
+TOKEN_RULES = frozenset({OwnerRule.USER, OwnerRule.THREAD, OwnerRule.RUN})
+
+
+@pytest.mark.parametrize("key", [*ROUTES, *FRAMES], ids=str)
+def test_no_rule_can_be_weaker_than_what_it_is_of(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch, key: ownership.Key
+) -> None:
+    """What asks for a token, or takes the id of a thread or run, has such a rule, and no other."""
+    kinds = {position.kind for position in IDS.get(key, ())}
+    rules: Any = FRAMES if isinstance(key, str) else ROUTES
+    right = rules[key]
+    for rule in OwnerRule:
+        monkeypatch.setitem(rules, key, rule)
+        fits = {
+            OwnerRule.THREAD: bool(kinds & {IdKind.THREAD, IdKind.THREAD_OR_NEW}),
+            OwnerRule.RUN: IdKind.RUN in kinds,
+            OwnerRule.USER: kinds.isdisjoint({IdKind.THREAD, IdKind.RUN}),
+        }.get(rule, kinds.isdisjoint({IdKind.THREAD, IdKind.RUN, IdKind.THREAD_OR_NEW}))
+        if fits and (isinstance(key, str) or (rule in TOKEN_RULES) == (right in TOKEN_RULES)):
+            check(app, messages.FRAMES, signed_in)
+        else:
+            assert repr(rule) in fault(app)
+        monkeypatch.undo()

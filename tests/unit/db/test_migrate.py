@@ -110,8 +110,8 @@ def test_an_older_database_keeps_its_rows(tmp_path: Path) -> None:
         assert upgrade(storage) == NEWEST
         with storage.write_engine.begin() as connection:
             act_as(connection, Role.USER, "alice")
-            (thread,) = connection.execute(select(threads)).all()
-            (user,) = connection.execute(select(users)).all()
+            (thread,) = connection.execute(select(threads).where(threads.c.user_id == "alice")).all()
+            (user,) = connection.execute(select(users).where(users.c.user_id == "alice")).all()
     assert (thread.last_seq, thread.erased_to_seq, thread.erased_at) == (7, 0, None)
     assert (user.email, user.erased_at) == ("a@b.c", None)
 

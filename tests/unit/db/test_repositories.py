@@ -127,6 +127,11 @@ async def _account_end_session(database: Database, whose: str) -> object:
     return None
 
 
+async def _account_end_sessions(database: Database, _whose: str) -> object:
+    await _accounts("mallory", database).end_sessions()
+    return None
+
+
 async def _account_change_password(database: Database, _whose: str) -> object:
     await _accounts("mallory", database).change_password("another-hash")
     return None
@@ -224,6 +229,7 @@ METHODS: Final[dict[Callable[..., object], Asked]] = {
     AccountRepository.get: _account_get,
     AccountRepository.has_session: _account_has_session,
     AccountRepository.end_session: _account_end_session,
+    AccountRepository.end_sessions: _account_end_sessions,
     AccountRepository.change_password: _account_change_password,
     AccountRepository.erase: _account_erase,
     AccountRepository.export: _account_export,

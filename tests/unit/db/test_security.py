@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import pytest
-from sqlalchemy import Connection, Row, Table, delete, insert, null, select, text, update
+from sqlalchemy import Connection, Row, Table, delete, insert, make_url, null, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from netra_backend.app.db.engine import Database, open_storage
@@ -23,7 +24,15 @@ from netra_backend.app.db.system_operations import insert_session
 from netra_backend.app.db.tables import events, metadata, runs, sessions, threads, usage_records, usage_uploads, users
 from netra_backend.app.runs.ledger import AppendEvents, Ledger
 from netra_backend.app.services.run_state import RunStatus
-from tests.support.database import SIGNED_UP, add_users, administer, all_rows, database_url, on_postgresql
+from tests.support.database import (
+    SIGNED_UP,
+    PostgresDatabases,
+    add_users,
+    administer,
+    all_rows,
+    database_url,
+    on_postgresql,
+)
 from tests.support.made_contexts import make_context
 from tests.support.stored_runs import claimed_run, completion
 from tests.support.usage_records import usage_record
@@ -212,6 +221,56 @@ def test_no_role_can_switch_it_off(storage: Storage, role: Role) -> None:
         connection.exec_driver_sql("SET LOCAL row_security = off").close()
         with pytest.raises(DBAPIError, match="row-level security"):
             connection.execute(select(events))
+
+
+LIFTS: Final = (
+    "SET row_security = off",
+    "SET LOCAL row_security = off",
+    "ALTER ROLE SESSION_USER SET row_security = off",
+    "RESET ROLE",
+    "SET ROLE NONE",
+    "SET LOCAL ROLE NONE",
+    "SET ROLE postgres",
+    "SET SESSION AUTHORIZATION DEFAULT",
+    "RESET SESSION AUTHORIZATION",
+    "RESET ALL",
+    "RESET netra.user_id",
+    "SET netra.user_id = ''",
+)
+"""What a session may say to be somebody else, or nobody. To name another user, or a role that is above users, is a
+matter of whoever can run any SQL as this login: the wall is against mistakes in statements (docs/decisions/0006)."""
+
+
+@pytest.mark.parametrize("statement", LIFTS)
+@pytest.mark.parametrize("owns_tables", [True, False], ids=["the owner", "a login that owns nothing"])
+def test_no_session_can_step_out_of_it(
+    storage: Storage, backend: PostgresDatabases, tmp_path: Path, owns_tables: bool, statement: str
+) -> None:
+    """Whatever a session says, refused or not: it then reads nothing foreign, and without a user nothing at all."""
+    login = storage if owns_tables else _poor_login(backend, tmp_path)
+    with login.write_engine.connect() as connection, connection.begin():
+        act_as(connection, Role.USER, "mallory")
+        with suppress(DBAPIError), connection.begin_nested():
+            connection.exec_driver_sql(statement).close()
+        for table in TABLES:
+            found: set[str] = set()
+            with suppress(DBAPIError), connection.begin_nested():  # refused, which is no hole
+                found = set(connection.execute(select(table.c.user_id)).scalars())
+            assert found <= {"mallory"}, table
+    if not owns_tables:
+        login.release()
+
+
+def _poor_login(backend: PostgresDatabases, folder: Path) -> Storage:
+    """The same database for a login as docs/databases.md has it in production: it may take on the roles, and owns
+    nothing."""
+    name = f"poor_{uuid4().hex}"
+    backend.server.login(name)
+    with backend.server.admin() as engine, engine.connect() as connection:
+        roles = ", ".join(Role)
+        connection.exec_driver_sql(f"GRANT {roles} TO {name} WITH INHERIT FALSE, SET TRUE")
+    url = make_url(database_url(folder)).set(username=name)
+    return open_storage(url.render_as_string(hide_password=False), reader_threads=1)
 
 
 async def test_the_roles_are_nobody_special(seeded: Database) -> None:

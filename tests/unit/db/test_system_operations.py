@@ -54,7 +54,7 @@ def connection(engine: Engine) -> Iterator[Connection]:
 def test_the_list_is_closed() -> None:
     """An operation that is added here has to be added there too, by somebody who asks why it has no context."""
     tree = ast.parse(inspect.getsource(system_operations))
-    assert {node.name for node in tree.body if isinstance(node, ast.FunctionDef)} == {
+    assert {node.name for node in tree.body if isinstance(node, ast.FunctionDef)} - {"_system_operation"} == {
         "insert_user",
         "find_user_by_email",
         "insert_session",
