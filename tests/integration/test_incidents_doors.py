@@ -167,7 +167,7 @@ def _cookie_is_not_verified(patch: pytest.MonkeyPatch) -> None:
 
 def _refresh_by_the_sessions_id(patch: pytest.MonkeyPatch) -> None:
     @system_operations._system_operation
-    def rotate(connection: Connection, *, session_id: str, new_hash: str, **_: Any) -> Rotation | None:
+    def rotate(connection: Connection, /, *, session_id: str, new_hash: str, **_: Any) -> Rotation | None:
         statement = update(sessions).where(sessions.c.session_id == session_id).values(refresh_hash=new_hash)
         user_id = connection.execute(statement.returning(sessions.c.user_id)).scalar_one_or_none()
         return None if user_id is None else Rotation(user_id, is_over=False)
