@@ -28,6 +28,7 @@ async def test_the_api_is_as_its_document_says_whatever_is_asked(backend: Backen
     assert siege.leaks == 0
 
 
+@pytest.mark.timeout(180)
 async def test_a_socket_takes_whatever_frames_come(backend: Backend, tmp_path: Path) -> None:
     """Whatever frames come, each is answered or the socket is closed for it; nothing fails, others notice nothing."""
     async with besieged(tmp_path / "data", **SETTINGS, **backend.settings(tmp_path)) as siege:

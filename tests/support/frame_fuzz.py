@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 
 from tests.support.frames import Frames, Payload
-from tests.support.person import ANSWER_LIMIT_S, Person, a_person
+from tests.support.person import Person, a_person
 from tests.support.siege import Siege
 
 SENDERS: Final = 4
@@ -26,6 +26,8 @@ IN_A_ROW: Final = 15
 FLOOD: Final = 100
 ENDS_BADLY: Final = 0.3
 """How often a socket that is still open ends by a frame that the server closes it for."""
+LIMIT_S: Final = 60.0
+"""After which a socket that has not answered all is given up: never reached unless the server is at fault."""
 LAST: Final = "the last one"
 """The client's id of a message without a text, which is refused under that id: by then all is answered."""
 ANSWERS: Final = frozenset({"error", "pong", "message_accepted", "auth_success"})
@@ -146,7 +148,7 @@ class _Socket:
             self._answered = self._sent
             if self._random.random() < ENDS_BADLY:
                 await self._send(self._drawn.fatal())
-                await asyncio.wait({reading}, timeout=ANSWER_LIMIT_S)
+                await asyncio.wait({reading}, timeout=LIMIT_S)
         await self._connection.close()
         await reading
         self._fuzzed.frames += self._answered
@@ -167,7 +169,7 @@ class _Socket:
     async def _settle(self, reading: asyncio.Task[None]) -> None:
         """See that the socket has answered all, or was closed."""
         answered = asyncio.ensure_future(self._all_answered.wait())
-        done, _ = await asyncio.wait({answered, reading}, timeout=ANSWER_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({answered, reading}, timeout=LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
         answered.cancel()
         if not done:
             self._fuzzed.find("a socket did not answer any more")

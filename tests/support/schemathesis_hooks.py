@@ -77,4 +77,4 @@ def _somebody() -> str:
 
 def _client(authorization: str | None = None) -> httpx.Client:
     headers = {"Authorization": authorization} if authorization else {}
-    return httpx.Client(base_url=os.environ[SERVER], timeout=20, headers=headers)
+    return httpx.Client(base_url=os.environ[SERVER], timeout=60, headers=headers)

@@ -102,9 +102,9 @@ async def storm(
     Args:
         owners: who asks.
         database: what is asked in the end.
-        settled: returns when what was begun for those who have gone is over.
         cancellations: how many times a caller goes away before the answer.
         seed: of who asks what, and when each goes away.
+        settled: returns when what was begun for those who have gone is over.
     """
     report = Report()
     typical = FIRST_GUESS_S
