@@ -101,11 +101,12 @@ def create_app(settings: Settings) -> FastAPI:
         ValueError: others may write to the data folder or read the keys, or a file holds no keys.
     """
     _make_private(settings.data_dir)
+    keys = _keys(settings)
     database = Database(settings.database, reader_threads=settings.reader_threads)
     try:
         database.tenure.begin(settings.predecessor_wait.total_seconds())
         upgrade(database.storage)
-        return _build(settings, database, _agents(settings, database))
+        return _build(settings, keys, database, _agents(settings, database))
     except BaseException:
         database.release()
         raise
@@ -121,11 +122,11 @@ def _make_private(folder: Path) -> None:
         )
 
 
-def _build(settings: Settings, database: Database, registry: AgentRegistry) -> FastAPI:
+def _build(settings: Settings, keys: KeyRing, database: Database, registry: AgentRegistry) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
-        async with _started(settings, database, registry) as services:
+        async with _started(settings, keys, database, registry) as services:
             app.state.close_connections = services.connections.close_all
             app.state.drain = partial(services.runs.drain, settings.shutdown_grace.total_seconds())
             app.state.failure = lambda: database.tenure.failure
@@ -186,7 +187,9 @@ def _agents(settings: Settings, database: Database) -> AgentRegistry:
 
 
 @asynccontextmanager
-async def _started(settings: Settings, database: Database, registry: AgentRegistry) -> AsyncIterator[Services]:
+async def _started(
+    settings: Settings, keys: KeyRing, database: Database, registry: AgentRegistry
+) -> AsyncIterator[Services]:
     metrics = Metrics()
     database.writer.observe = metrics.observe_commit
     await database.writer.run(partial(erase_unfinished_uploads, now=datetime.now(UTC)))
@@ -238,7 +241,6 @@ async def _started(settings: Settings, database: Database, registry: AgentRegist
         max_waiting=settings.max_waiting_passwords,
         max_waiting_per_address=settings.max_waiting_passwords_per_address,
     )
-    keys = _keys(settings)
     accounts = Accounts(
         database,
         passwords,

@@ -217,7 +217,7 @@ async def test_health_metrics_and_headers(ann: Person) -> None:
     assert ann.user_id not in metrics
     page = await ann.http.get("/")
     assert "<title>" in page.text
-    assert page.headers["content-security-policy"].startswith("default-src 'self'")
+    assert page.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'")
     assert page.headers["x-content-type-options"] == "nosniff"
     missing = await ann.http.get("/nothing/here")
     assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
