@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, Final
 from uuid import uuid4
 
 import uvicorn
+from fastapi import FastAPI
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from sqlalchemy import URL, make_url
@@ -319,14 +320,9 @@ def _unopened(settings: Settings, error: DatabaseError) -> str:
     return f"the database {name} cannot be opened: {error.orig}; restore a backup of it"
 
 
-def _serve(settings: Settings, listener: socket.socket) -> Exit:
-    try:
-        app = create_app(settings)
-    except DatabaseError as error:
-        return _refuse("serve", _unopened(settings, error))
-    except (DatabaseOpenError, AgentRegistryError, ValueError, OSError) as error:
-        return _refuse("serve", str(error))
-    config = uvicorn.Config(
+def uvicorn_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """How uvicorn runs an app."""
+    return uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
@@ -338,6 +334,16 @@ def _serve(settings: Settings, listener: socket.socket) -> Exit:
         server_header=False,
         proxy_headers=False,
     )
+
+
+def _serve(settings: Settings, listener: socket.socket) -> Exit:
+    try:
+        app = create_app(settings)
+    except DatabaseError as error:
+        return _refuse("serve", _unopened(settings, error))
+    except (DatabaseOpenError, AgentRegistryError, ValueError, OSError) as error:
+        return _refuse("serve", str(error))
+    config = uvicorn_config(app, settings)
     graces = 2 * settings.shutdown_grace + settings.stop_grace  # runs have the one, then requests
     server = _Server(
         config,

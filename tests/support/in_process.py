@@ -17,8 +17,7 @@ from sqlalchemy import event
 from starlette.types import Message, Scope
 
 from netra_backend.app.api.state import Services
-from netra_backend.app.config import Settings
-from netra_backend.app.main import create_app
+from tests.support.served_app import started
 
 Frame = dict[str, Any]
 HOST: Final = "localhost:8000"
@@ -214,9 +213,5 @@ class InProcessSocket:
 @asynccontextmanager
 async def in_process(data_dir: Path, **settings: Any) -> AsyncIterator[InProcess]:
     """A started app over a data folder, with one reader thread so that its statements have one order."""
-    loop = asyncio.get_running_loop()
-    chosen = Settings(data_dir=data_dir, reader_threads=1, **settings)
-    app = await loop.run_in_executor(None, create_app, chosen)
-    async with app.router.lifespan_context(app) as state:
-        assert state is not None
-        yield InProcess(app, state["services"])
+    async with started(data_dir, reader_threads=1, **settings) as served:
+        yield InProcess(served.app, served.services)

@@ -11,11 +11,9 @@ from dataclasses import dataclass
 import uvicorn
 from fastapi import FastAPI
 
-from netra_backend.app.api.http_protocol import http_protocol
-from netra_backend.app.api.websocket_protocol import WebSocketProtocol
+from netra_backend.app.commands import uvicorn_config
 from netra_backend.app.config import Settings
 from netra_backend.app.main import create_app
-from netra_backend.app.realtime.messages import MAX_FRAME_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +58,7 @@ async def serving_here(settings: Settings) -> AsyncIterator[InnerServer]:
         settings: what it runs with; its port is not used.
     """
     app = create_app(settings)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        http=http_protocol(settings.head_timeout.total_seconds()),
-        ws=WebSocketProtocol,
-        ws_max_size=MAX_FRAME_BYTES,
-        ws_per_message_deflate=False,
-        timeout_graceful_shutdown=5,
-        proxy_headers=False,
-    )
-    server = _Server(config)
+    server = _Server(uvicorn_config(app, settings))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         await server.has_begun.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ class Served:
 @asynccontextmanager
 async def started(data_dir: Path, **settings: Any) -> AsyncIterator[Served]:
     """An app over a data folder, between its start and its stop."""
-    app = create_app(Settings(data_dir=data_dir, **settings))
+    app = await asyncio.to_thread(create_app, Settings(data_dir=data_dir, **settings))
     async with app.router.lifespan_context(app) as state:
         assert state is not None
         yield Served(app, state["services"])
