@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import argparse
 import ast
-import asyncio
 import importlib
+import json
 import os
 import shutil
 import signal
@@ -29,7 +29,6 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -56,6 +55,7 @@ TESTS: Final = (
 )
 LIMIT_S: Final = 300
 BROKEN: Final = 99
+MEMORY: Final = Path("/dev/shm")  # noqa: S108  # a folder of its own is made in it; no test waits for a disk there
 LIBRARIES: Final = (
     *("alembic.command", "blockbuster", "fastapi", "httpx", "hypothesis", "jwt", "orjson", "prometheus_client"),
     *("psycopg", "pwdlib.hashers.argon2", "pydantic_settings", "pytest_asyncio", "sqlalchemy", "structlog"),
@@ -234,7 +234,7 @@ def judge(mutant: Mutant, folder: Path, tests: Sequence[str]) -> str | None:
     try:
         child = os.fork()
         if not child:
-            _run_tests(folder, output, _likeliest_first(mutant, tests))
+            _run(folder, output, lambda: _test(_likeliest_first(mutant, tests)))
         status = _end_of(child)
     finally:
         path.write_bytes(before)
@@ -244,13 +244,23 @@ def judge(mutant: Mutant, folder: Path, tests: Sequence[str]) -> str | None:
         return None
     told = output.read_text()
     failed = [line for line in told.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    if not failed:
+    if not failed or "::" not in failed[0]:  # not a test has failed: nothing was tried
         raise RuntimeError(f"{mutant.what}: the tests could not be run: {told.strip()[-2000:]}")
     return failed[0].split(" - ")[0].partition(" ")[2]
 
 
-def _run_tests(folder: Path, output: Path, tests: Sequence[str]) -> NoReturn:
-    """Be a fresh process with the libraries loaded: run the tests of the copy, and end."""
+def _test(tests: Sequence[str]) -> int:
+    options = ["-x", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "--tb=no", "--timeout=30"]
+    options += [
+        f"--basetemp={Path.cwd() / 'tmp'}",
+        "-W",
+        "ignore:Module already imported:pytest.PytestAssertRewriteWarning",
+    ]
+    return int(pytest.main([*options, "-k", "not postgresql", *tests]))
+
+
+def _run(folder: Path, output: Path, work: Callable[[], int]) -> NoReturn:
+    """Be a fresh process with the libraries loaded: work on the copy, and end."""
     code = BROKEN
     try:
         target = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -260,9 +270,7 @@ def _run_tests(folder: Path, output: Path, tests: Sequence[str]) -> NoReturn:
         sys.path[0] = str(folder)
         for name in [name for name in sys.modules if name.partition(".")[0] in ("tests", "netra_backend")]:
             del sys.modules[name]
-        options = ["-x", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "--tb=no", "--timeout=30"]
-        options += ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
-        code = int(pytest.main([*options, "-k", "not postgresql", *tests]))
+        code = work()
     except BaseException:
         traceback.print_exc()
     finally:
@@ -284,35 +292,39 @@ def _end_of(child: int) -> int | None:
     return None
 
 
-@contextmanager
-def registry() -> Iterator[Callable[[Mutant], str | None]]:
-    """What a start of the app says to a mutant of the registry; None when it says nothing."""
+def judge_rules(mutants: Sequence[Mutant], folder: Path) -> dict[Mutant, str]:
+    """What a start of the app says to mutants of the registry; those to which it says nothing are left out."""
+    output = folder / "output"
+    child = os.fork()
+    if not child:
+        _run(folder, output, lambda: _tell_of_rules(mutants, folder / "told"))
+    if _end_of(child) != 0:
+        raise RuntimeError(f"the app could not be built: {output.read_text()[-2000:]}")
+    told: list[str | None] = json.loads((folder / "told").read_text())
+    return {mutant: said for mutant, said in zip(mutants, told, strict=True) if said is not None}
+
+
+def _tell_of_rules(mutants: Sequence[Mutant], target: Path) -> int:
     from netra_backend.app.api.dependencies import signed_in
     from netra_backend.app.config import Settings
     from netra_backend.app.main import create_app
     from netra_backend.app.realtime.messages import FRAMES
 
-    async def close() -> None:
-        async with app.router.lifespan_context(app):
-            pass
-
-    with tempfile.TemporaryDirectory() as folder:
-        app = create_app(Settings(data_dir=Path(folder)))
-
-        def told(mutant: Mutant) -> str | None:
+    told: list[str | None] = []
+    with tempfile.TemporaryDirectory() as data:
+        app = create_app(Settings(data_dir=Path(data)))
+        for mutant in mutants:
             module = ModuleType("mutant_of_the_registry")
             sys.modules[module.__name__] = module  # its dataclasses look there
             exec(compile(mutant.apply((ROOT / REGISTRY).read_bytes()), REGISTRY, "exec"), vars(module))  # noqa: S102  # our own source
             try:
                 module.check(app, FRAMES, signed_in)
             except module.OwnershipError as error:
-                return f"the app is not built: {error}"
-            return None
-
-        try:
-            yield told
-        finally:
-            asyncio.run(close())
+                told.append(f"the app is not built: {error}")
+            else:
+                told.append(None)
+    target.write_text(json.dumps(told))
+    return 0
 
 
 def _likeliest_first(mutant: Mutant, tests: Sequence[str]) -> list[str]:
@@ -338,7 +350,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         importlib.import_module(library)
     tests = [test for test in TESTS if (ROOT / test).exists()]
     survivors = []
-    with tempfile.TemporaryDirectory(prefix="netra-mutants-") as name:
+    with tempfile.TemporaryDirectory(prefix="netra-mutants-", dir=MEMORY if MEMORY.is_dir() else None) as name:
         folder = Path(name)
         for copied in COPIED:
             source = ROOT / copied
@@ -353,15 +365,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if unchanged is not None:
             print(f"the tests fail without a mutant: {unchanged}", file=sys.stderr)
             return 2
-        with registry() as told:
-            for mutant in chosen:
-                began = time.monotonic()
-                caught_by = told(mutant) if mutant.file == REGISTRY else None
-                caught_by = caught_by or judge(mutant, folder, tests)
-                if caught_by is None:
-                    survivors.append(mutant)
-                outcome = "NOT NOTICED" if caught_by is None else f"caught by {caught_by}"
-                print(f"{mutant.what}\n    {outcome} ({time.monotonic() - began:.1f} s)", flush=True)
+        told = judge_rules([mutant for mutant in chosen if mutant.file == REGISTRY], folder)
+        for mutant in chosen:
+            began = time.monotonic()
+            caught_by = told.get(mutant) or judge(mutant, folder, tests)
+            if caught_by is None:
+                survivors.append(mutant)
+            outcome = "NOT NOTICED" if caught_by is None else f"caught by {caught_by}"
+            print(f"{mutant.what}\n    {outcome} ({time.monotonic() - began:.1f} s)", flush=True)
     print(f"{len(chosen)} mutants, {len(chosen) - len(survivors)} caught, {len(survivors)} not noticed")
     for mutant in survivors:
         print(f"    {mutant.what}")
