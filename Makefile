@@ -48,6 +48,7 @@ bench: $(READY) ## the benchmarks
 	@$(BIN)/python -m benchmarks.fairness
 	@$(BIN)/python -m benchmarks.slow_readers
 	@$(BIN)/python -m benchmarks.owner_criterion
+	@$(BIN)/python -m benchmarks.revocation
 
 drift: $(READY) ## the repair tool against injected drift in real packages, and against its peers
 	@$(BIN)/python -m benchmarks.repair prepare

@@ -173,7 +173,7 @@ def _build(settings: Settings, keys: KeyRing, database: Database, registry: Agen
 def _hosts(settings: Settings) -> frozenset[str]:
     own = LOOPBACK_HOSTS if settings.is_loopback else frozenset[str]()
     origins = {urlsplit(origin).hostname or "" for origin in settings.allowed_origins}
-    named = set() if settings.host in ("", "0.0.0.0", "::") else {settings.host}  # noqa: S104 what is no name
+    named = set() if settings.host in ("", "0.0.0.0", "::") else {settings.host}  # noqa: S104  # nosec B104  # what is no name
     return own | named | set(settings.allowed_hosts) | origins
 
 

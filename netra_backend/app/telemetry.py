@@ -28,13 +28,13 @@ class SecurityEvent(StrEnum):
     SIGNED_OUT = "signed_out"
     SIGNED_OUT_EVERYWHERE = "signed_out_everywhere"
     REFRESH_REUSED = "refresh_reused"
-    PASSWORD_CHANGED = "password_changed"  # noqa: S105 the event's name
-    PASSWORD_CHANGE_FAILED = "password_change_failed"  # noqa: S105 the event's name
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105  # nosec B105  # the event's name
+    PASSWORD_CHANGE_FAILED = "password_change_failed"  # noqa: S105  # nosec B105  # the event's name
     ACCOUNT_ERASED = "account_erased"
     FOREIGN_HOST = "foreign_host"
     FOREIGN_ORIGIN = "foreign_origin"
     FORGED_PAGE_REQUEST = "forged_page_request"
-    TOKEN_IN_URL = "token_in_url"  # noqa: S105 the event's name
+    TOKEN_IN_URL = "token_in_url"  # noqa: S105  # nosec B105  # the event's name
     SOCKET_THROTTLED = "socket_throttled"
     WRONG_USER_ON_SOCKET = "wrong_user_on_socket"
 
