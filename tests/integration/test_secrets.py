@@ -112,7 +112,7 @@ async def test_no_secret_is_printed_stored_or_answered(backend: Backend, tmp_pat
     run.add("what is stored", await asyncio.to_thread(_stored, backend, data))
     if backend.name == "sqlite":  # what they say does not depend on the database that there is
         await _use_commands_wrongly(run, settings, data)
-        assert run.heaps["`netra`"].count(b"netra serve: ") == 5
+        assert run.heaps["`netra`"].count(b"netra serve: ") == 7
     for heap in ("errors", "headers", "export", "what is stored", "standard error", "`netra db`"):
         assert run.heaps[heap]
     assert ann.user_id.encode() in run.heaps["what is stored"]
@@ -214,6 +214,8 @@ async def _use_commands_wrongly(run: Run, settings: dict[str, str], data: Path) 
     wrongs = (
         {"database_url": f"mysql://netra:{password}@127.0.0.1:1/netra"},
         {"database_url": f"postgresql://netra:{password}@127.0.0.1:port/netra"},
+        {"database_url": f"postgresql:///netra:{password}@127.0.0.1:1/netra"},
+        {"database_url": f"postgresql://netra@127.0.0.1:1/netra?password={password}"},
         {"secret_key": run.keep("short key", secrets.token_urlsafe(9))},
         {"host": "0.0.0.0"},  # noqa: S104  it refuses to serve there
     )

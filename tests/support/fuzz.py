@@ -23,6 +23,8 @@ SETTINGS: Final = {
     "agents": '{"gate": "tests.support.agents:GateAgent"}',
     "messages_per_minute": "6000",
     "max_connections_per_user": "100",
+    "failed_sign_ins_per_minute": "1000000",  # who besieges and the others have one address
+    "failed_sign_ins_per_hour": "1000000",
 }
 
 

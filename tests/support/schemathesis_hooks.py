@@ -23,7 +23,14 @@ SERVER: Final = "NETRA_FUZZED_SERVER"
 """Names the server's address in the environment."""
 TOKENS: Final = "NETRA_FUZZED_TOKENS"
 """Names the access tokens of those who ask, with a space between them."""
-ENDS_THE_SIGN_IN: Final = frozenset({("POST", "/auth/logout"), ("POST", "/auth/password"), ("DELETE", "/auth/me")})
+ENDS_THE_SIGN_IN: Final = frozenset(
+    {
+        ("POST", "/auth/logout"),
+        ("POST", "/auth/logout-everywhere"),
+        ("POST", "/auth/password"),
+        ("DELETE", "/auth/me"),
+    }
+)
 
 
 def _json_lines_of(count: int) -> bytes:
@@ -49,6 +56,8 @@ def before_call(_context: HookContext, case: Case[Any], _kwargs: dict[str, Any])
     """Let nobody wait for ever, and let what ends a sign-in be asked by somebody who is there for that only."""
     if case.operation.path == "/api/threads/{thread_id}/events":
         _let_it_end(case)
+    if (case.method.upper(), case.operation.path) == ("POST", "/auth/session"):
+        case.headers["Origin"] = os.environ[SERVER]  # as the page's
     authorization = str(case.headers.get("Authorization", ""))
     is_signed_in = authorization.removeprefix("Bearer ") in os.environ[TOKENS].split()
     if is_signed_in and (case.method.upper(), case.operation.path) in ENDS_THE_SIGN_IN:

@@ -236,6 +236,7 @@ ANSWERS: Final[dict[tuple[str, str], Form]] = {
 _HAS_TOKEN: Final = frozenset({OwnerRule.OPERATOR, OwnerRule.USER, OwnerRule.THREAD, OwnerRule.RUN})
 _HAS_ID: Final = frozenset({OwnerRule.THREAD, OwnerRule.RUN})
 _ALWAYS: Final = {
+    HTTPStatus.BAD_REQUEST: "A token is in the URL, where it is seen and kept.",
     HTTPStatus.FORBIDDEN: "The server is not called by that name, or not by pages of that site.",
     HTTPStatus.SERVICE_UNAVAILABLE: "The database cannot be used now, or the server is shutting down.",
 }
