@@ -174,10 +174,11 @@ def _through(project: Project, path: str, helpers: Mapping[str, tuple[str, ...]]
         return
     try:
         source = Source.read(project.root, path)
-        tree = parsed(source.text)
+        lines = lines_of(source.data, _calling(helpers))
+        tree = parsed(source.text) if lines else ast.Module([], [])
     except _UNUSABLE:
         return
-    for node in nodes_on(tree, lines_of(source.data, _calling(helpers))):
+    for node in nodes_on(tree, lines):
         if isinstance(node, ast.ClassDef):
             for decorator in node.decorator_list:
                 called = decorator.func if isinstance(decorator, ast.Call) else decorator

@@ -129,7 +129,9 @@ class Scanner:
             causes = self._unproven.listed(causes, known)
         with self._step("counting mentions"):
             names = {cause.parameter or cause.attribute for cause in causes}
-            mentions = counted(self.project.root, self.project.sources, names)
+            # A name beyond ASCII may be written in other bytes where a file is not UTF-8.
+            files = self._words.files(*names) if all(map(str.isascii, names)) else self.project.sources
+            mentions = counted(self.project.root, files, names)
             causes = [replace(each, mentions=mentions[each.parameter or each.attribute].total) for each in causes]
         return Findings(
             root=str(self.project.root),
