@@ -11,15 +11,16 @@ from functools import cached_property
 from netra_repair.definitions import Definitions
 from netra_repair.owners import Member, Owner, OwnerKind
 from netra_repair.project import Project
+from netra_repair.source import bytes_of
 
-_NAME = re.compile(rb"[\w\x80-\xff]+")
-# A class statement at any depth. Its bases may stand on several lines, with comments, and may be called; keywords
-# (`metaclass=…`) do no harm.
+# A class statement at any depth. Its bases may stand on several lines, with comments, and may be called.
 _CLASS = re.compile(
     rb"^[ \t]*class[ \t]+([\w\x80-\xff]+)[ \t]*(?:\[[^\]]*\])?[ \t]*"
     rb"(?:\(((?:[^()#]|#[^\n]*\n|\([^()]*\))*)\)|:)",
     re.MULTILINE,
 )
+# The names of bases: the last one of `pkg.Base`; no keyword, and not the `metaclass` that it passes.
+_BASE = re.compile(rb"(?<![\w\x80-\xff=])(?<!= )[\w\x80-\xff]+(?![\w\x80-\xff]|[ \t]*[.=])")
 # What may be a class without a statement: `Point = namedtuple(…)`.
 _MADE = re.compile(
     rb"^[ \t]*([\w\x80-\xff]+)[ \t]*=[ \t]*(?:\w+\.)*"
@@ -47,6 +48,15 @@ class ClassStatements:
         self._project = project
         self._definitions = definitions
         self._inheriting: dict[Owner, list[Owner]] = {}
+
+    def prepare(self) -> None:
+        """Looks for the class statements now, and not when the first one is asked for."""
+        _ = self._index
+
+    def has(self, name: str) -> bool:
+        """Whether there is a class statement of a bare name."""
+        by_name, _, _ = self._index
+        return name in by_name
 
     def named(self, name: str) -> list[Owner] | None:
         """The classes of a bare name.
@@ -130,16 +140,13 @@ class ClassStatements:
         by_base: dict[str, list[_Statement]] = defaultdict(list)
         made: set[bytes] = set()
         for path in self._project.sources:
-            try:
-                data = (self._project.root / path).read_bytes()
-            except OSError:
-                continue
+            data = bytes_of(self._project.root / path)
             made.update(_MADE.findall(data))
             for match in _CLASS.finditer(data):
                 name = _decoded(match[1])
                 statement = _Statement(path, data.count(b"\n", 0, match.start(1)) + 1, name)
                 by_name[name].append(statement)
-                for base in set(_NAME.findall(match[2] or b"")):
+                for base in set(_BASE.findall(match[2] or b"")):
                     by_base[_decoded(base)].append(statement)
         return by_name, by_base, frozenset(map(_decoded, made))
 

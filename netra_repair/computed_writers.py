@@ -21,6 +21,7 @@ from netra_repair.project import Project
 from netra_repair.receivers import Receivers
 from netra_repair.source import Source, Span, UnreadableSource, bytes_of
 from netra_repair.spellings import Around, last_name, walked
+from netra_repair.words import Words
 
 # Files in which something may be set under a name that is no plain text there: `setattr(C, "name", …)` is none.
 _MAYBE = re.compile(
@@ -28,7 +29,6 @@ _MAYBE = re.compile(
     rb"|\b__dict__\s*(?:\[|\.)|\bvars\s*\("
 )
 
-_WORD = re.compile(rb"[\w\x80-\xff]+")
 _UNUSABLE = (UnreadableSource, SyntaxError, ValueError, RecursionError, MemoryError)
 
 
@@ -69,12 +69,14 @@ class ComputedWriters:
         project: whose sources.
         definitions: knows the MROs.
         receivers: tells what an expression is.
+        words: which files have a word.
     """
 
-    def __init__(self, project: Project, definitions: Definitions, receivers: Receivers) -> None:
+    def __init__(self, project: Project, definitions: Definitions, receivers: Receivers, words: Words) -> None:
         self._project = project
         self._definitions = definitions
         self._receivers = receivers
+        self._words = words
         self._through: dict[str, list[_Writer]] = {}
         self._owners: dict[_Writer, tuple[tuple[Owner, Access], ...]] = {}
 
@@ -98,10 +100,14 @@ class ComputedWriters:
 
     def forget(self) -> None:
         """Takes notice that files have been written: they are read again when they are needed."""
-        for kept in ("_found", "_words"):
+        for kept in ("_found", "_holding"):
             self.__dict__.pop(kept, None)
         self._through.clear()
         self._owners.clear()
+
+    def prepare(self) -> None:
+        """Looks for the places now, and not when the first owner is asked about."""
+        _ = self._holding
 
     def _concerns(self, writer: _Writer, above: Collection[Owner], access: Access | None) -> bool:
         if writer not in self._owners:
@@ -117,25 +123,20 @@ class ComputedWriters:
 
     def _mentioning(self, name: str) -> Iterator[_Writer]:
         """The writers in files that name a class; those of other files have it from a file that does."""
-        word = name.encode()
-        for path, words in self._words.items():
-            if word in words:
+        for path in self._words.files(name):
+            if path in self._holding:
                 if path not in self._through:
                     self._through[path] = list(_through(self._project, path, self._found.helpers))
                 yield from self._found.writers.get(path, ())
                 yield from self._through[path]
 
     @cached_property
-    def _words(self) -> dict[str, frozenset[bytes]]:
-        """The words of the files that may have writers."""
-        found = self._found
-        calling = _calling(found.helpers)
-        words: dict[str, frozenset[bytes]] = {}
-        for path in self._project.sources:
-            data = bytes_of(self._project.root / path)
-            if path in found.writers or (found.helpers and calling.search(data)):
-                words[path] = frozenset(_WORD.findall(data))
-        return words
+    def _holding(self) -> frozenset[str]:
+        """The files that may have writers."""
+        calling = _calling(self._found.helpers)
+        files = self._words.files(*self._found.helpers)
+        through = (path for path in files if calling.search(bytes_of(self._project.root / path)))
+        return frozenset([*self._found.writers, *through])
 
     @cached_property
     def _found(self) -> _Found:
@@ -173,10 +174,11 @@ def _through(project: Project, path: str, helpers: Mapping[str, tuple[str, ...]]
         return
     try:
         source = Source.read(project.root, path)
-        tree = parsed(source.text)
+        lines = lines_of(source.data, _calling(helpers))
+        tree = parsed(source.text) if lines else ast.Module([], [])
     except _UNUSABLE:
         return
-    for node in nodes_on(tree, lines_of(source.data, _calling(helpers))):
+    for node in nodes_on(tree, lines):
         if isinstance(node, ast.ClassDef):
             for decorator in node.decorator_list:
                 called = decorator.func if isinstance(decorator, ast.Call) else decorator

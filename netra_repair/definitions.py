@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from netra_repair.fields import joined, named_tuple_fields, own_fields, recipe_of
 from netra_repair.hierarchy import Hierarchy, class_owner, local_class, module_owner
-from netra_repair.members import MemberMaker
+from netra_repair.members import MadeWhenAsked, MemberMaker
 from netra_repair.modules import Modules
 from netra_repair.outline import Assigned, Class, Outline
 from netra_repair.owners import Access, Member, MemberKind, Owner, OwnerKind, Parameter, ParameterKind, Signature
@@ -42,7 +43,7 @@ class Definitions:
         self._modules = Modules(project_root, search_paths, site_packages, stdlib=stdlib, version=version)
         self._resolver = Resolver(self._modules)
         self._hierarchy = Hierarchy(self._modules, self._resolver)
-        self._own: dict[Owner, dict[str, Member]] = {}
+        self._own: dict[Owner, Mapping[str, Member]] = {}
         self._all: dict[Owner, dict[str, Member]] = {}
         self._constructing: set[Owner] = set()
 
@@ -114,6 +115,8 @@ class Definitions:
         Returns:
             Members by name, inherited ones too, the nearest in the MRO wins; of a package also its modules.
         """
+        if owner.kind is OwnerKind.MODULE:
+            return self._own_members(owner)
         if owner not in self._all:
             found: dict[str, Member] = {}
             for each in reversed(self.mro(owner)):
@@ -189,7 +192,7 @@ class Definitions:
 
     # --- members ---
 
-    def _own_members(self, owner: Owner) -> dict[str, Member]:
+    def _own_members(self, owner: Owner) -> Mapping[str, Member]:
         if owner not in self._own:
             self._own[owner] = {}  # against circles
             self._own[owner] = (
@@ -197,20 +200,22 @@ class Definitions:
             )
         return self._own[owner]
 
-    def _module_members(self, owner: Owner) -> dict[str, Member]:
+    def _module_members(self, owner: Owner) -> Mapping[str, Member]:
         outline = self._modules.read(owner.file)
         if outline is None:
             return {}
         maker = MemberMaker(self._resolver, owner, outline, outline.scope, self._constructor)
-        found = {name: maker.attribute(name, 1, instance_only=False) for name in self._modules.submodules(outline)}
+        found: dict[str, Callable[[], Member]] = {
+            name: partial(maker.attribute, name, 1, instance_only=False) for name in self._modules.submodules(outline)
+        }
         for star in outline.stars:
             holder = self._modules.named(star, outline)
             below = self._own_members(module_owner(holder)) if holder is not None else {}
             names = self._resolver.exported(holder) if holder is not None else ()
-            found.update({name: below[name] for name in names if name in below})
+            found.update({name: partial(below.__getitem__, name) for name in names if name in below})
         for name, definitions in outline.scope.names.items():
-            found[name] = maker.made(name, definitions)
-        return found
+            found[name] = partial(maker.made, name, definitions)
+        return MadeWhenAsked(found)
 
     def _class_members(self, owner: Owner) -> dict[str, Member]:
         known = self._hierarchy.class_of(owner)

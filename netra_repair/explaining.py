@@ -20,6 +20,7 @@ from netra_repair.rank import alternative, plausible, rank
 from netra_repair.receivers import Receivers
 from netra_repair.source import Source, Span
 from netra_repair.usages import Usage, usages
+from netra_repair.words import Words
 
 # How many classes of a group are looked at one by one: more than that share a base that means something.
 _TOLD_APART = 12
@@ -34,17 +35,25 @@ class Explainer:
         project: whose code.
         definitions: tells what classes and modules have.
         receivers: tells what stands left of a dot.
-        occurrences: where names stand.
+        occurrences: where names of attributes stand.
+        words: which files have a word.
         git: the project's history.
     """
 
     def __init__(
-        self, project: Project, definitions: Definitions, receivers: Receivers, occurrences: Occurrences, git: Git
+        self,
+        project: Project,
+        definitions: Definitions,
+        receivers: Receivers,
+        occurrences: Occurrences,
+        words: Words,
+        git: Git,
     ) -> None:
         self._project = project
         self._definitions = definitions
         self._receivers = receivers
         self._occurrences = occurrences
+        self._words = words
         self._git = git
 
     def causes(self, group: Group, suite: SuiteResult | None, *, with_past: bool = True) -> list[RootCause]:
@@ -156,7 +165,7 @@ class Explainer:
         keywords = telling_keywords(sites)
         if not is_module and not keywords:  # which calls there are tells nothing then
             return {name: Usage(self._occurrences.reads(name), ()) for name in names}
-        paths: Iterable[str] = self._project.sources
+        paths: Iterable[str] = self._words.files(*names)
         if not is_module:
             paths = {path for name in names for path in self._occurrences.reading(name)}
         return usages(

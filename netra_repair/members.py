@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from netra_repair.decorators import (
@@ -29,6 +29,32 @@ _PARTS_OF_PROPERTIES = ("setter", "getter", "deleter")
 
 # What a call of a class takes; None when that cannot be told.
 Construct = Callable[[Outline, Class], Signature | None]
+
+
+class MadeWhenAsked(Mapping[str, Member]):
+    """Members of a module, each made when it is first asked for: what a package imports lies in many other files.
+
+    Args:
+        makers: by name.
+    """
+
+    def __init__(self, makers: Mapping[str, Callable[[], Member]]) -> None:
+        self._makers = makers
+        self._made: dict[str, Member] = {}
+
+    def __getitem__(self, name: str) -> Member:
+        if name not in self._made:
+            self._made[name] = self._makers[name]()
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._makers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
 
 
 @dataclass(frozen=True, slots=True)

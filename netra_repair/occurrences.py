@@ -41,17 +41,17 @@ class Occurrences:
 
     def reading(self, name: str) -> list[str]:
         """The files whose text has the name behind a dot, in order."""
-        self._bring_up_to_date()
+        self.prepare()
         return sorted(self._read.get(name, ()))
 
     def reads(self, name: str) -> int:
         """How often the name stands behind a dot, in all files."""
-        self._bring_up_to_date()
+        self.prepare()
         return sum(self._read.get(name, {}).values())
 
     def writing(self, name: str) -> list[str]:
         """The files whose text may set an attribute of the name, in order; the syntax tree says whether it does."""
-        self._bring_up_to_date()
+        self.prepare()
         return sorted(self._written.get(name, ()))
 
     def lines(self, path: str, name: str) -> Sequence[int]:
@@ -76,20 +76,13 @@ class Occurrences:
 
     def defining(self, name: str) -> bool:
         """Whether the text of a file may give a class or module something of the name."""
-        self._bring_up_to_date()
+        self.prepare()
         word = re.escape(name.encode())
         made = re.compile(rb"\b(?:def|class)[ \t]+" + word + rb"\b|^[ \t]*" + word + rb"[ \t]*[:=](?!=)", re.MULTILINE)
         return name in self._written or any(made.search(self._data(path)) for path in self._project.sources)
 
-    def forget(self, paths: Iterable[str]) -> None:
-        """Reads files again before the next answer.
-
-        Args:
-            paths: relative to the project's root.
-        """
-        self._stale.update(paths)
-
-    def _bring_up_to_date(self) -> None:
+    def prepare(self) -> None:
+        """Looks for the names in the files that were not read yet, or have been written: every answer needs it."""
         for path in self._stale:
             data = self._data(path)
             for name, count in Counter(_READ.findall(data)).items():
@@ -100,6 +93,14 @@ class Occurrences:
             for name in set(quoted_names):
                 self._written.setdefault(name.decode("utf-8", "replace"), set()).add(path)
         self._stale.clear()
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """Reads files again before the next answer.
+
+        Args:
+            paths: relative to the project's root.
+        """
+        self._stale.update(paths)
 
     def _data(self, path: str) -> bytes:
         return bytes_of(self._project.root / path)

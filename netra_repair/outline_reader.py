@@ -15,8 +15,10 @@ from netra_repair.owners import Parameter, ParameterKind
 
 _LOCALS = "<locals>"
 
-# A module without one of these words sets attributes by assignment only: no expression need be looked into.
-_MAY_COMPUTE = re.compile(r"\b(?:setattr|__setattr__|__dict__|vars|locals)\b")
+# A module without a word that ends so sets attributes by assignment only: no expression need be looked into.
+_COMPUTING = ("setattr", "__setattr__", "__dict__", "vars", "locals")
+# Without one of these, what a function does shows outside of it only where it makes a class or says `global`.
+_REACHING_OUT = ("globals", "vars", "locals", "modules", "setattr", "namedtuple", "NamedTuple")
 
 # What a docstring says of a name that it took the place of.
 _REPLACES = re.compile(
@@ -43,7 +45,10 @@ def outlined(
     try:
         tree = parsed(text)
         reader = _Reader(
-            name if is_package else name.rpartition(".")[0], version, may_compute=_MAY_COMPUTE.search(text) is not None
+            name if is_package else name.rpartition(".")[0],
+            version,
+            may_compute=_has_one(text, _COMPUTING),
+            may_reach_out=_has_one(text, _REACHING_OUT),
         )
         reader.statements(tree.body, reader.module, "", conditional=False)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -63,6 +68,11 @@ def outlined(
         reader.dynamic,
         reader.told,
     )
+
+
+def _has_one(text: str, endings: Iterable[str]) -> bool:
+    """Whether a text has a word that ends so. One by one, which is faster than a pattern of all of them."""
+    return any(re.search(rf"{ending}\b", text) is not None for ending in endings)
 
 
 def parsed(text: str) -> ast.Module:
@@ -119,10 +129,13 @@ def parameters_of(arguments: ast.arguments) -> tuple[Parameter, ...]:
 class _Reader:
     """Walks the statements of one module. Expressions are looked at only where they bind or set something."""
 
-    def __init__(self, package: str, version: tuple[int, ...] | None, *, may_compute: bool) -> None:
+    def __init__(
+        self, package: str, version: tuple[int, ...] | None, *, may_compute: bool, may_reach_out: bool
+    ) -> None:
         self.package = package
         self.version = version
         self.may_compute = may_compute
+        self.may_reach_out = may_reach_out
         self.module = Scope()
         self.stars: list[str] = []
         self.classes: dict[int, Class] = {}
@@ -188,7 +201,7 @@ class _Reader:
     def _function(
         self, node: ast.FunctionDef | ast.AsyncFunctionDef, scope: Scope, prefix: str, conditional: bool
     ) -> None:
-        documentation = ast.get_docstring(node) or ""
+        documentation = (ast.get_docstring(node, clean=False) or "").lstrip()
         scope.add(
             Function(
                 node.name,
@@ -202,7 +215,8 @@ class _Reader:
                 effect_of(node) if scope is self.module else None,
             )
         )
-        self.statements(node.body, Scope(parent=scope), f"{prefix}{node.name}.{_LOCALS}.", conditional=False)
+        if self.may_reach_out or _makes_more_than_locals(node):
+            self.statements(node.body, Scope(parent=scope), f"{prefix}{node.name}.{_LOCALS}.", conditional=False)
 
     def _class(self, node: ast.ClassDef, scope: Scope, prefix: str, conditional: bool) -> None:
         body = Scope(parent=scope)
@@ -324,6 +338,10 @@ class _Reader:
                 self.dynamic = f"line {call.lineno} sets names of the module by `setattr`"
             case ast.Call(func=ast.Attribute(value=ast.Call(func=ast.Name(id="globals")), attr="update")):
                 self.dynamic = f"line {call.lineno} sets names of the module that are computed"
+
+
+def _makes_more_than_locals(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return any(isinstance(node, ast.ClassDef | ast.Global) for node in statements_in(function.body, nested=True))
 
 
 def _gives_awaitable(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
@@ -35,6 +36,7 @@ from netra_repair.suspects import RunAlone, Suspects
 from netra_repair.triage import Triage
 from netra_repair.type_server import TypeServer
 from netra_repair.unproven import UnprovenReferences
+from netra_repair.words import Words
 
 # How many causes, in order of their sites, are looked up in the history. Code that has more is dynamic, and every look
 # costs time.
@@ -70,14 +72,15 @@ class Scanner:
         self._imports = ImportReceivers(project, self._definitions)
         self._git = git
         self._progress = progress
-        classes = ClassStatements(project, self._definitions)
+        self._words = Words(project)
+        self._classes = classes = ClassStatements(project, self._definitions)
         self._triage = Triage(self._definitions, classes)
         self._sighter = Sighter(self._files, self._receivers, self._imports, self._definitions, classes, self._triage)
         self._suspects = Suspects(self._sighter, self._triage)
         self._occurrences = Occurrences(project)
         self._unproven = UnprovenReferences(self._files, self._occurrences, self._receivers)
-        self._computed_writers = ComputedWriters(project, self._definitions, self._receivers)
-        self._explainer = Explainer(project, self._definitions, self._receivers, self._occurrences, git)
+        self._computed_writers = ComputedWriters(project, self._definitions, self._receivers, self._words)
+        self._explainer = Explainer(project, self._definitions, self._receivers, self._occurrences, self._words, git)
         self._seconds: dict[str, float] = {}
 
     def scan(
@@ -100,8 +103,10 @@ class Scanner:
         """
         self._seconds.clear()
         chosen = self.project.selected(paths)
-        with self._step("checking types"):
-            checked = self._checker.check(self.project, chosen)
+        with self._step("checking types"), ThreadPoolExecutor(1) as pool:
+            checking = pool.submit(self._checker.check, self.project, chosen)
+            self._prepare()
+            checked = checking.result()
         with self._step("proving receivers"):
             by_checker = self._sighter.of_checker(checked.diagnostics)
             by_imports = self._sighter.of_blind([blind.path for blind in checked.blind], by_checker.sightings)
@@ -124,7 +129,9 @@ class Scanner:
             causes = self._unproven.listed(causes, known)
         with self._step("counting mentions"):
             names = {cause.parameter or cause.attribute for cause in causes}
-            mentions = counted(self.project.root, self.project.sources, names)
+            # A name beyond ASCII may be written in other bytes where a file is not UTF-8.
+            files = self._words.files(*names) if all(map(str.isascii, names)) else self.project.sources
+            mentions = counted(self.project.root, files, names)
             causes = [replace(each, mentions=mentions[each.parameter or each.attribute].total) for each in causes]
         return Findings(
             root=str(self.project.root),
@@ -142,6 +149,13 @@ class Scanner:
             set_aside=in_order([*by_checker.set_aside, *aside]),
         )
 
+    def _prepare(self) -> None:
+        """Does what needs no finding, while the engine works in a process of its own."""
+        self._classes.prepare()
+        self._words.prepare()
+        self._computed_writers.prepare()
+        self._occurrences.prepare()
+
     def forget(self, paths: Collection[str]) -> None:
         """Takes notice that files have been written: they are read again.
 
@@ -151,6 +165,7 @@ class Scanner:
         self._files.forget(paths)
         self._occurrences.forget(paths)
         self._computed_writers.forget()
+        self._words.forget()
         self._server.changed(paths)
 
     def plan(self, cause: RootCause, replacement: str) -> Plan:

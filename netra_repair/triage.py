@@ -1,11 +1,13 @@
 """Triage: which of a checker's findings need no closer look, because no class that they may be about can be a cause.
 
 Large projects are full of dynamic code, and a checker marks all of it. What it says of a class is only its bare name:
-too little to prove anything, but enough to see that every class of that name is out of the question.
+too little to prove anything, but enough to see that every class of that name is out of the question, or that classes of
+several names may stand there.
 """
 
 from __future__ import annotations
 
+import builtins
 import re
 
 from netra_repair.class_statements import ClassStatements
@@ -15,6 +17,8 @@ from netra_repair.owners import Access, Owner
 from netra_repair.refusals import Reason, Refusal
 
 _CLASS = re.compile(r"(?P<access>Class|Object of class) `(?P<name>\w+)` has no")
+_UNION = re.compile(r"Object of type `(?P<types>[^`]+)` has no")
+_UNKNOWN = "Unknown"  # as the checker names a type that it cannot tell
 _ACCESS = {"Class": Access.CLASS, "Object of class": Access.INSTANCE}
 
 
@@ -40,13 +44,25 @@ class Triage:
         Returns:
             The reason; None when it must be looked at.
         """
+        if diagnostic.kind is not CauseKind.MISSING_ATTRIBUTE or diagnostic.patch_target:
+            return None
+        union = _UNION.match(diagnostic.message)
+        if union is not None:
+            return self._several(union["types"], diagnostic.name)
         said = _CLASS.match(diagnostic.message)
-        if said is None or diagnostic.kind is not CauseKind.MISSING_ATTRIBUTE or diagnostic.patch_target:
+        if said is None:
             return None
         key = said["name"], _ACCESS[said["access"]], diagnostic.name
         if key not in self._known:
             self._known[key] = self._refusal(*key)
         return self._known[key]
+
+    def _several(self, types: str, attribute: str) -> Refusal | None:
+        """A refusal where the checker names two classes, or one and something unknown: no single class lacks it."""
+        names = {name for name in types.split(" | ") if name != "None"}
+        if sum(name == _UNKNOWN or hasattr(builtins, name) or self._classes.has(name) for name in names) < 2:
+            return None
+        return Refusal(Reason.SOME_OF_A_UNION, f"several types stand left of `.{attribute}`: {types}")
 
     def of_owner(self, owner: Owner, access: Access | None, attribute: str) -> Refusal | None:
         """Why an attribute that a class or module has not is no cause by itself: only a failing test proves it.

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from netra_repair.line_nodes import lines_of, nodes_on, span_of
@@ -79,17 +80,17 @@ def usages(
     """
     if not names:
         return {}
-    pattern = _pattern(names)
     mentions = dict.fromkeys(names, 0)
     calling: dict[str, dict[str, int]] = {name: {} for name in names}
-    words = [name.encode() for name in names]
+    words = {name: name.encode() for name in names}
     passing = [[re.compile(rb"\b%b\s*=" % word.encode()) for word in each] for each in keywords]
     for path in sorted(paths):
         data = bytes_of(root / path)
-        if not any(word in data for word in words):
+        present = tuple(name for name, word in words.items() if word in data)
+        if not present:
             continue
         tells = path not in apart_from and any(all(word.search(data) for word in each) for each in passing)
-        for found in pattern.finditer(data):
+        for found in _pattern(present).finditer(data):
             if not _is_named(data, found.start(), alone=alone):
                 continue
             name = found[1].decode()
@@ -101,12 +102,13 @@ def usages(
     calls: dict[str, list[UsedCall]] = {name: [] for name in names}
     for path in chosen:
         wanted = frozenset(name for name in names if path in calling[name])
-        for name, call in _calls(root, path, wanted, keywords, pattern, prove, alone=alone):
+        for name, call in _calls(root, path, wanted, keywords, prove, alone=alone):
             calls[name].append(call)
     return {name: Usage(mentions[name], tuple(calls[name])) for name in names}
 
 
-def _pattern(names: Iterable[str]) -> re.Pattern[bytes]:
+@lru_cache(maxsize=4096)
+def _pattern(names: tuple[str, ...]) -> re.Pattern[bytes]:
     """A name, and whether a parenthesis follows. It begins with the names: that is what a search is fast for."""
     words = b"|".join(re.escape(name.encode()) for name in sorted(names))
     return re.compile(rb"(" + words + rb")\b(?=([ \t]*\()?)")
@@ -132,7 +134,6 @@ def _calls(
     path: str,
     names: frozenset[str],
     keywords: Collection[frozenset[str]],
-    pattern: re.Pattern[bytes],
     prove: Prove | None,
     *,
     alone: bool,
@@ -142,7 +143,7 @@ def _calls(
         tree = parsed(source.text)
     except (UnreadableSource, SyntaxError, ValueError, RecursionError, MemoryError):
         return
-    lines = lines_of(source.data, pattern)
+    lines = lines_of(source.data, _pattern(tuple(names)))
     calls = (node for node in nodes_on(tree, lines) if isinstance(node, ast.Call) and _passed(node) in keywords)
     made = [(name, call) for call in calls if (name := _called(call, alone=alone)) in names]
     for name, call in sorted(made, key=lambda each: (each[1].lineno, each[1].col_offset)):

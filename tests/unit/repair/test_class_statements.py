@@ -198,3 +198,23 @@ def test_bases_behind_a_call_are_seen(classes: ClassStatements, root: Path) -> N
 def test_nothing_inherits_from_a_module(classes: ClassStatements, root: Path) -> None:
     """A module has no classes below it."""
     assert classes.inheriting(owner(root, "pkg.base"), "wide") is None
+
+
+def test_what_a_metaclass_makes_does_not_inherit_from_it(tmp_path: Path) -> None:
+    """The classes below a metaclass are metaclasses; those that it makes are not looked into."""
+    text = (
+        b"class Meta(type):\n    pass\nclass Below(Meta):\n    own = 1\nclass Made(metaclass=Meta):\n    other = 1\n"
+        b"class Spaced(metaclass = Meta):\n    other = 1\n"
+    )
+    write_files(tmp_path, {"m.py": text})
+    project = Project(tmp_path, Path(sys.executable), "3.12.0", (tmp_path,), (), ("m.py",), ())
+    classes = ClassStatements(project, Definitions(tmp_path, (tmp_path,)))
+    below = classes.inheriting(owner(tmp_path, "m.Meta"), "own")
+    assert below is not None
+    assert below.name == "m.Below"
+    assert classes.inheriting(owner(tmp_path, "m.Meta"), "other") is None
+
+
+def test_whether_there_is_a_class_of_a_name(classes: ClassStatements) -> None:
+    """A class statement is known by its bare name; what a call made is no statement."""
+    assert [name for name in ("Twin", "Local", "Point", "Absent") if classes.has(name)] == ["Twin", "Local"]

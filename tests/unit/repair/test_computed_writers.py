@@ -12,6 +12,7 @@ from netra_repair.owners import Access
 from netra_repair.project import discover
 from netra_repair.receivers import TypeServerReceivers
 from netra_repair.type_server import TypeServer
+from netra_repair.words import Words
 from tests.support.sample_project import write
 
 FILES: dict[str, str | bytes] = {
@@ -157,7 +158,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Definiti
     project = discover(write(tmp_path_factory.mktemp("written"), FILES))
     definitions = Definitions(project.root, project.search_paths, project.site_packages)
     with TypeServer(project) as server:
-        yield definitions, ComputedWriters(project, definitions, TypeServerReceivers(project, definitions, server))
+        receivers = TypeServerReceivers(project, definitions, server)
+        yield definitions, ComputedWriters(project, definitions, receivers, Words(project))
 
 
 def line(text: str) -> str:

@@ -335,6 +335,17 @@ def test_classes_are_found_by_their_place(write: Write, tmp_path: Path) -> None:
     assert definitions.class_at(tmp_path / "absent.py", 1) is None
 
 
+def test_what_a_package_imports_is_read_when_it_is_asked_for(write: Write) -> None:
+    """The names of a module are known without a look into what it imports from."""
+    definitions = write(pkg__mod="from pkg.late import made\n", pkg__late="")
+    members = definitions.members(owner(definitions, "pkg.mod"))
+    assert "made" in members
+    assert (len(members), list(members)) == (1, ["made"])
+    write(pkg__late="def made(one): ...\n")
+    assert members["made"].kind is MemberKind.FUNCTION
+    assert members["made"] is members["made"]
+
+
 def test_names_are_followed_through_re_exports_aliases_and_stars(write: Write) -> None:
     """An owner is the same from wherever it is named, and circles of imports end."""
     definitions = write(
@@ -648,6 +659,7 @@ def test_callables_are_found_by_name(write: Write) -> None:
         ("class A: ...\nfor n in names:\n    pass\nsetattr(A, name, 1)", "sets attributes of computed names"),
         ("class A:\n    def __init__(self, **k):\n        for n in k: setattr(self, n, k[n])", "computed names"),
         ("class A:\n    def __init__(self, **k): self.__dict__.update(k)", "computed names"),
+        ("class A:\n    def put(self, n): object.__setattr__(self, n, 1)", "computed names"),
         ("class A:\n    def __init__(self, k): self.__dict__ = k", "computed names"),
         ("class A:\n    @classmethod\n    def put(cls, f):\n        setattr(cls, f.__name__, f)", "computed names"),
         ("class B:\n    def __init_subclass__(cls):\n        setattr(cls, n, 1)\nclass A(B): ...", "on `m.B`"),
@@ -699,6 +711,18 @@ def test_plain_classes_are_not_called_dynamic(text: str, write: Write) -> None:
     assert definitions.dynamic(found) is None
     if "setattr(A" in text:
         assert {"x", "y"} <= definitions.members(found).keys()
+
+
+def test_what_a_function_makes_is_found(write: Write) -> None:
+    """Local classes, local named tuples, and what `global` binds are known, however deep in functions they stand."""
+    definitions = write(
+        m="def f():\n    if f:\n        def g():\n            class A:\n                x = 1\n            return A\n",
+        n="from collections import namedtuple as mynamedtuple\ndef f():\n    P = mynamedtuple('P', 'x y')\n",
+        o="def f():\n    def g():\n        global y\n        y = 1\n",
+    )
+    assert "x" in definitions.members(owner(definitions, "m.f.<locals>.g.<locals>.A"))
+    assert {"x", "y"} <= definitions.members(owner(definitions, "n.f.<locals>.P")).keys()
+    assert "y" in definitions.members(owner(definitions, "o"))
 
 
 def test_what_is_dynamic_depends_on_what_is_asked(write: Write) -> None:

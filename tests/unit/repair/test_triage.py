@@ -89,16 +89,28 @@ def owner(definitions: Definitions, name: str) -> Owner:
         ("Object of class `Base` has no attribute `gone`", None),
         ("Object of class `Point` has no attribute `gone`", None),
         ("No attribute `gone` in module `pkg.base`", None),
+        ("Object of type `Base | Half | None` has no attribute `gone`", Reason.SOME_OF_A_UNION),
+        ("Object of type `Base | Unknown` has no attribute `gone`", Reason.SOME_OF_A_UNION),
+        ("Object of type `Base | str` has no attribute `gone`", Reason.SOME_OF_A_UNION),
+        ("Object of type `Base | None` has no attribute `gone`", None),
+        ("Object of type `Base | T` has no attribute `gone`", None),
+        ("Object of type `Base | Self@Base` has no attribute `gone`", None),
+        ("Object of type `type[Base] | Base` has no attribute `gone`", None),
     ],
-    ids=["outside", "unknown", "all open", "open to instances only", "one open", "closed", "made", "a module"],
+    ids=[
+        *("outside", "unknown", "all open", "open to instances only", "one open", "closed", "made", "a module"),
+        *("two classes", "one unknown", "one built in", "one or none", "a type variable", "itself", "the class itself"),
+    ],
 )
 def test_a_bare_class_name_rules_out_only_what_every_such_class_does(
     triage: Triage, message: str, reason: Reason | None
 ) -> None:
-    """A finding is ruled out when each class of the name is out of the question, and looked at otherwise."""
+    """A finding is ruled out when each class of the name is out of the question, or one of two is meant; else it is
+    looked at.
+    """
     refusal = triage.ruled_out(marked(message))
     assert (refusal and refusal.reason) == reason
-    assert triage.ruled_out(marked(message)) is refusal
+    assert triage.ruled_out(marked(message)) == refusal
 
 
 def test_the_attribute_counts(triage: Triage) -> None:
