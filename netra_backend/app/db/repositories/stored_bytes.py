@@ -35,7 +35,7 @@ _OF_THREAD: Final = (threads.c.user_id == events.c.user_id) & (threads.c.thread_
 _LOGGED: Final = (
     select(func.coalesce(func.sum(octet_length(events.c.data)), 0))
     .join_from(events, threads, _OF_THREAD)
-    .where(own(events), own(threads), threads.c.erased_at.is_(None))
+    .where(own(events), threads.c.erased_at.is_(None))
 )
 _USAGE_RECORDS: Final = select(func.count()).select_from(usage_records).where(own(usage_records))
 
