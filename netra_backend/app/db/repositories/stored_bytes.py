@@ -35,7 +35,7 @@ _OF_THREAD: Final = (threads.c.user_id == events.c.user_id) & (threads.c.thread_
 _LOGGED: Final = (
     select(func.coalesce(func.sum(octet_length(events.c.data)), 0))
     .join_from(events, threads, _OF_THREAD)
-    .where(own(events), own(threads), threads.c.erased_at.is_(None))
+    .where(own(events), threads.c.erased_at.is_(None))
 )
 _OF_UPLOAD: Final = (usage_uploads.c.user_id == usage_records.c.user_id) & (
     usage_uploads.c.upload_id == usage_records.c.upload_id
