@@ -108,6 +108,9 @@ class SuiteResult:
             that did not run are not among the cases.
         executed: of the watched lines, file and line of those that ran in a test or fixture that passed, or in an
             import; None when none were watched, or another tracer was in the way.
+        evaluated: of the watched lines, file and the position just behind each lookup and call that did not fail by
+            itself in a test or fixture that passed, or in an import; None as above, and before Python 3.11, which has
+            no columns.
         notes: faults of the recorder itself, for the report.
     """
 
@@ -118,6 +121,7 @@ class SuiteResult:
     output: str
     interrupted: str | None = None
     executed: frozenset[tuple[str, int]] | None = None
+    evaluated: frozenset[tuple[str, Position]] | None = None
     notes: tuple[str, ...] = ()
 
     def only(self, tests: Collection[str]) -> SuiteResult:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from netra_repair.images import images
 from netra_repair.imports import ImportGraph, related
 from netra_repair.plan import Plan, RefusedSite, SiteEdit
 from netra_repair.progress import Progress
+from netra_repair.references import Use
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.repair import Repair
 from netra_repair.scanner import Scanner
@@ -51,6 +52,9 @@ class Options:
 
 _Work = tuple[Account, Plan]
 
+# What is one lookup, or one call, of which the tests tell whether it succeeded.
+_EVALUATED = (Use.CALL, Use.REFERENCE, Use.DECORATOR)
+
 
 class Fixer:
     """Works on a copy of a project.
@@ -73,7 +77,7 @@ class Fixer:
         self._accounts: list[Account] = []
         self._flaky: frozenset[str] = frozenset()
         self._known: set[str] = set()
-        self._alive: frozenset[tuple[str, int]] = frozenset()
+        self._alive: frozenset[SiteKey] = frozenset()
         project = scanner.project
         self._graph = ImportGraph(project.root, {path: project.module_of(path) for path in project.sources})
 
@@ -96,7 +100,7 @@ class Fixer:
         self._known = known = {cause.key for cause in findings.causes}
         again = self._baseline("running them again, to know the flaky ones", findings.causes)
         self._flaky = flaky(before, again)
-        self._alive = again.executed or frozenset()
+        self._alive = frozenset(self._run_by_passing(findings.causes, again))
         current, later = before, dict[str, RootCause]()
         for _ in range(_MAX_ROUNDS):
             tested = self._carried_out(self._plans(asked, latest.causes), current)
@@ -190,6 +194,21 @@ class Fixer:
             work.append((account, plan.where(lambda site, alive=alive: key_of(site.site) not in alive)))  # type: ignore[misc]
         return self._without_contested(work, found)
 
+    def _run_by_passing(self, causes: Iterable[RootCause], suite: SuiteResult) -> Iterator[SiteKey]:
+        """The places that a passing test ran to their end: what is missing there is there when it comes.
+
+        Where the interpreter knows columns, the lookup or the call itself must have run; else its line.
+        """
+        for site in (site for cause in causes for site in cause.sites):
+            reference = site.reference
+            ran = (reference.path, reference.position.line) in (suite.executed or ())
+            if ran and suite.evaluated is not None and reference.use in _EVALUATED and not reference.in_string:
+                call = reference.call if site.access is None else None
+                end = self._scanner.position(reference.path, (call or reference.name).end)
+                ran = (reference.path, end) in suite.evaluated
+            if ran:
+                yield key_of(site)
+
     def _alive_sites(self, plan: Plan) -> dict[SiteKey, Refusal]:
         """Places that a passing test ran before any change.
 
@@ -201,7 +220,7 @@ class Fixer:
         found: dict[SiteKey, Refusal] = {}
         for site in (site.site for file in plan.files for site in file.sites):
             attribute = site.reference.attribute
-            if (site.reference.path, site.reference.position.line) not in self._alive:
+            if key_of(site) not in self._alive:
                 continue
             if Proof.TEST not in site.proofs:
                 found[key_of(site)] = made

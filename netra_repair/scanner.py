@@ -30,7 +30,7 @@ from netra_repair.receivers import ImportReceivers, TypeServerReceivers
 from netra_repair.references import Reference
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.sightings import Sighter
-from netra_repair.source import Source, Span, UnusableSource
+from netra_repair.source import Position, Source, Span, UnusableSource
 from netra_repair.suspects import RunAlone, Suspects
 from netra_repair.triage import Triage
 from netra_repair.type_server import TypeServer
@@ -174,6 +174,10 @@ class Scanner:
             dirty=self._git.dirty(),
         )
         return planner.build(cause, replacement, lambda site: self._explainer.alternative(cause, site))
+
+    def position(self, path: str, offset: int) -> Position:
+        """The line and column of a place in a file of the project, as it is now."""
+        return self._files.source(path).position(offset)
 
     def is_defined(self, attribute: str) -> bool:
         """Whether anything in the project, or a built-in class, has an attribute of the name."""

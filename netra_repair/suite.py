@@ -190,6 +190,7 @@ class _Records:
     running: dict[str, None] = field(default_factory=dict)
     foreign: set[str] = field(default_factory=set)
     executed: set[tuple[str, int]] | None = None
+    evaluated: set[tuple[str, Position]] | None = None
     notes: list[str] = field(default_factory=list)
 
     @classmethod
@@ -216,6 +217,9 @@ class _Records:
         self.foreign.update(record.get("foreign", ()))
         if record.get("executed") is not None:
             self.executed = (self.executed or set()) | {(path, line) for path, line in record["executed"]}
+        if record.get("evaluated") is not None:
+            found = {(path, Position(*position)) for path, *position in record["evaluated"]}
+            self.evaluated = (self.evaluated or set()) | found
         if "note" in record:
             self.notes.append(record["note"])
 
@@ -245,6 +249,7 @@ class _Records:
             output,
             interrupted,
             None if self.executed is None else frozenset(self.executed),
+            None if self.evaluated is None else frozenset(self.evaluated),
             tuple(self.notes),
         )
 

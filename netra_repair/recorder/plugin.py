@@ -18,6 +18,7 @@ import pytest
 from .alone import CAN_FORK, run_alone
 from .executed import Watch
 from .job import JOB, MESSAGE_LENGTH, Job, said
+from .places import HAS_COLUMNS
 from .raised import raised_by
 from .selection import Selection, paths
 from .threads import Threads
@@ -217,8 +218,11 @@ class Recorder:
 
     @_harmless
     def _finish(self, session: Any) -> None:
-        executed = sorted(self._watch.executed) if self._watch is not None and self._watch.working else None
-        known = {"foreign": _foreign(self.job), "executed": executed}
+        known: Facts = {"foreign": _foreign(self.job)}
+        if self._watch is not None and self._watch.working:
+            known["executed"] = sorted(self._watch.executed)
+            if HAS_COLUMNS:
+                known["evaluated"] = sorted(self._watch.evaluated)
         if self.job.in_worker:
             session.config.workeroutput[_CARRIED] = json.dumps(known)
         else:
@@ -248,14 +252,22 @@ def _decorator(item: pytest.Item, name: str) -> tuple[str, int]:
     return path, first
 
 
+def _file_of(module: Any) -> Any:
+    try:
+        return getattr(module, "__file__", None)
+    except Exception:  # dead, or lazy and failing at what it would load
+        return None
+
+
 def _foreign(job: Job) -> list[str]:
     """The modules that the project has, imported from a file that is not the project's: an installed copy, say."""
     found = []
-    for name, module in sorted(sys.modules.items()):
-        filename = getattr(module, "__file__", None)
+    # A copy, which nothing interrupts: what stands there may be weak, and take itself out when it dies.
+    for name, module in sys.modules.copy().items():
+        filename = _file_of(module)
         if not isinstance(filename, str) or name == "__main__" or job.relative(filename) is not None:
             continue
         stems = [os.path.join(path, *name.split(".")) for path in job.import_paths]
         if any(os.path.isfile(f"{stem}.py") or os.path.isfile(os.path.join(stem, "__init__.py")) for stem in stems):
             found.append(name)
-    return found
+    return sorted(found)
