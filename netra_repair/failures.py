@@ -73,6 +73,8 @@ class CaseResult:
         raised: what was raised on the way, outermost first, also under a skip or an expected failure.
         seconds: how long it took.
         reason: class and text of the exception that ended it, cut to 300 characters; "" when none did.
+        caught: what was raised in the project's code while it ran, whether or not anybody caught it; only of a test
+            that failed while this was listened to.
     """
 
     test: str
@@ -81,6 +83,7 @@ class CaseResult:
     raised: tuple[Raised, ...]
     seconds: float
     reason: str = ""
+    caught: tuple[Raised, ...] = ()
 
     @property
     def failed(self) -> bool:

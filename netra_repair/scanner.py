@@ -31,7 +31,7 @@ from netra_repair.references import Reference
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.sightings import Sighter
 from netra_repair.source import Position, Source, Span, UnusableSource
-from netra_repair.suspects import RunAlone, Suspects
+from netra_repair.suspects import Rerun, Suspects
 from netra_repair.triage import Triage
 from netra_repair.type_server import TypeServer
 from netra_repair.unproven import UnprovenReferences
@@ -80,16 +80,14 @@ class Scanner:
         self._explainer = Explainer(project, self._definitions, self._receivers, self._occurrences, git)
         self._seconds: dict[str, float] = {}
 
-    def scan(
-        self, paths: Sequence[str] = (), suite: SuiteResult | None = None, run_alone: RunAlone | None = None
-    ) -> Findings:
+    def scan(self, paths: Sequence[str] = (), suite: SuiteResult | None = None, rerun: Rerun | None = None) -> Findings:
         """Finds root causes.
 
         Args:
             paths: files and folders whose places count; empty for the whole project.
             suite: a run of the tests in the project's present state, whose failures are joined; None to do without.
-            run_alone: runs tests, each in a process of its own, which tells the tests that only suffer from others'
-                failures; None to do without.
+            rerun: runs failing tests again, which tells those that only suffer from others' failures, or do not see
+                what they die of; None to do without.
 
         Returns:
             What was found.
@@ -105,9 +103,9 @@ class Scanner:
         with self._step("proving receivers"):
             by_checker = self._sighter.of_checker(checked.diagnostics)
             by_imports = self._sighter.of_blind([blind.path for blind in checked.blind], by_checker.sightings)
-        if suite is not None and run_alone is not None:
-            with self._step("running suspects alone"):
-                suite = self._suspects.asked_again(suite, run_alone)
+        if suite is not None and rerun is not None:
+            with self._step("running suspects again"):
+                suite = self._suspects.asked_again(suite, rerun, (*by_checker.sightings, *by_imports))
         with self._step("placing failures"):
             by_tests = self._sighter.of_tests(suite) if suite is not None else ()
         sightings = [*by_checker.sightings, *by_imports, *by_tests]

@@ -60,17 +60,19 @@ def without_forwarders(places: list[Place], name: str) -> list[Place]:
     return places
 
 
-def is_from_below(traceback: TracebackType | None) -> bool:
+def is_from_below(traceback: TracebackType | None, counts: Callable[[CodeType], bool] | None = None) -> bool:
     """Whether what was raised came out of something that was called.
 
     Not where only a `__getattr__` was asked, for which the lookup itself failed.
 
     Args:
         traceback: from the frame that is asked about on.
+        counts: which code counts as called; None for all.
     """
     inner = traceback.tb_next if traceback is not None else None
     while inner is not None:
-        if inner.tb_frame.f_code.co_name not in FORWARDERS:
+        code = inner.tb_frame.f_code
+        if code.co_name not in FORWARDERS and (counts is None or counts(code)):
             return True
         inner = inner.tb_next
     return False

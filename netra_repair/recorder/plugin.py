@@ -11,11 +11,13 @@ import linecache
 import os
 import re
 import sys
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from .alone import CAN_FORK, run_alone
+from .caught import Caught
 from .executed import Watch
 from .job import JOB, MESSAGE_LENGTH, Job, said
 from .places import HAS_COLUMNS
@@ -24,7 +26,7 @@ from .selection import Selection, paths
 from .threads import Threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator
 
     from .places import Facts, Fallback
 
@@ -60,6 +62,7 @@ class Recorder:
         self.job = job
         self._watch = Watch(job) if job.watched else None
         self._threads = Threads(job)
+        self._caught = Caught(job) if job.listening else None
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_load_initial_conftests(self, early_config: pytest.Config) -> Generator[None, Any, None]:
@@ -138,19 +141,24 @@ class Recorder:
     @pytest.hookimpl(hookwrapper=True, trylast=True)
     def pytest_runtest_setup(self) -> Generator[None, Any, None]:
         """Listens to the threads of fixtures."""
-        with self._threads.heard():
+        with self._heard():
             yield
 
     @pytest.hookimpl(hookwrapper=True, trylast=True)
     def pytest_runtest_call(self) -> Generator[None, Any, None]:
         """Listens to threads."""
-        with self._threads.heard():
+        with self._heard():
             yield
 
     @pytest.hookimpl(hookwrapper=True, trylast=True)
     def pytest_runtest_teardown(self) -> Generator[None, Any, None]:
         """Listens to threads that are ended now."""
-        with self._threads.heard():
+        with self._heard():
+            yield
+
+    @contextmanager
+    def _heard(self) -> Iterator[None]:
+        with self._threads.heard(), self._caught.heard() if self._caught is not None else nullcontext():
             yield
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
@@ -167,6 +175,7 @@ class Recorder:
         if call.excinfo is not None:
             facts = self._facts(call.excinfo.value, functools.partial(_decorator, item))
             facts["raised"] += self._threads.raised
+            facts["caught"] = self._caught.facts if self._caught is not None else []
             setattr(report, _CARRIED, json.dumps(facts))
 
     def _facts(self, error: BaseException, fallback: Fallback) -> Facts:
@@ -177,6 +186,8 @@ class Recorder:
         self._threads.forget()
         if self._watch is not None:
             self._watch.resume()
+        if self._caught is not None:
+            self._caught.forget()
         if not self.job.in_worker:
             self.job.write(running=nodeid)
 
