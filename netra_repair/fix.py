@@ -14,17 +14,19 @@ from netra_repair.comparing import compare, flaky
 from netra_repair.diffs import displayed
 from netra_repair.edits import Edit
 from netra_repair.errors import PlanError, TestRunError
-from netra_repair.failures import SuiteResult
+from netra_repair.failures import Outcome, SuiteResult
 from netra_repair.images import images
 from netra_repair.imports import ImportGraph, related
 from netra_repair.plan import Plan, RefusedSite, SiteEdit
 from netra_repair.progress import Progress
+from netra_repair.recorder.selection import container
 from netra_repair.references import Use
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.repair import Repair
 from netra_repair.scanner import Scanner
 from netra_repair.source import Span
 from netra_repair.suite import Suite
+from netra_repair.suspects import rerunning
 
 # A repaired call lets its test run on to the next one, which no engine could tell. Real projects need two or three
 # rounds.
@@ -94,13 +96,14 @@ class Fixer:
         """
         began = time.monotonic()
         before = self._baseline("running the tests as they are")
-        findings = latest = self._scanner.scan(self._options.paths, before)
+        again = rerunning(self._suite, self._options.timeout_s)
+        findings = latest = self._scanner.scan(self._options.paths, before, again)
         asked = selected(findings.causes, self._options.causes)
         wanted = {cause.key for cause in asked}
         self._known = known = {cause.key for cause in findings.causes}
-        again = self._baseline("running them again, to know the flaky ones", findings.causes)
-        self._flaky = flaky(before, again)
-        self._alive = frozenset(self._run_by_passing(findings.causes, again))
+        second = self._baseline("running them again, to know the flaky ones", findings.causes)
+        self._flaky = flaky(before, second)
+        self._alive = frozenset(self._run_by_passing(findings.causes, second))
         current, later = before, dict[str, RootCause]()
         for _ in range(_MAX_ROUNDS):
             tested = self._carried_out(self._plans(asked, latest.causes), current)
@@ -115,6 +118,7 @@ class Fixer:
         if self._withdraw_unconfirmed(current):
             current = self._tests("running all tests")
             latest = self._scanner.scan(self._options.paths, current)
+        self._regressed(before, current)  # what was flaky all along is none
         comparison = compare(before, current, self._flaky)
         causes = tuple(account.closed(comparison, current, self._origin) for account in self._accounts)
         return Repair(
@@ -314,14 +318,12 @@ class Fixer:
         changed = images([plan for _, plan in together], self._root)
         self._write({image.path: image.after for image in changed})
         result = self._tests(f"testing changes in {len(changed)} files", tests, together)
+        regressed = self._regressed(before, result, tests, together)
         self._write({image.path: image.source.data for image in changed})
         accounts = {id(account): account for account, _ in work}.values()
         for account in accounts:
             account.batches += 1
         failing = _still_failing(work, result)
-        regressed = compare(before.only(tests) if tests else before, result, self._flaky).regressed
-        if result.interrupted is not None:
-            regressed = (*regressed, f"a run of the tests ({result.interrupted})")
         if not failing and not regressed:
             return together, result
         for account in accounts:
@@ -344,6 +346,32 @@ class Fixer:
             kept, _ = self._tried(part, kept, before, tests)
         return kept, None
 
+    def _regressed(
+        self, before: SuiteResult, after: SuiteResult, tests: Sequence[str] = (), work: Sequence[_Work] = ()
+    ) -> tuple[str, ...]:
+        """What does not pass any more, now that the changes stand in the copy.
+
+        A test that fails newly is run again: one that then passes proves nothing. It is believed only when it passes
+        among all others, too, since it may depend on them.
+
+        Args:
+            before: a run of all tests without the changes.
+            after: the run with them.
+            tests: those that were run; () for all.
+            work: what is tried.
+        """
+        if after.interrupted is not None:
+            return (f"a run of the tests ({after.interrupted})",)
+        failing = compare(before.only(tests) if tests else before, after, self._flaky).regressed
+        for selection in (sorted(set(map(container, failing))), tests):
+            if failing:
+                again = self._tests("running again what fails newly", selection, work)
+                steady = tuple(test for test in failing if not _passes(test, again))
+                if steady:
+                    return steady
+        self._flaky |= set(failing)
+        return ()
+
     def _withdraw_unconfirmed(self, current: SuiteResult) -> bool:
         """Takes back what was only likely, and no test has confirmed."""
         doubtful = [account for account in self._accounts if account.is_unconfirmed(current, self._flaky)]
@@ -360,6 +388,10 @@ class Fixer:
         for path, data in contents.items():
             (self._root / path).write_bytes(data)
         self._scanner.forget(contents)
+
+
+def _passes(test: str, result: SuiteResult) -> bool:
+    return test in result.cases and result.cases[test].outcome is Outcome.PASSED
 
 
 def _part(work: Iterable[_Work], paths: Collection[str]) -> list[_Work]:

@@ -28,7 +28,7 @@ from netra_repair.report.progress import shown
 from netra_repair.scanner import Scanner, opened
 from netra_repair.source import Source
 from netra_repair.suite import Suite
-from netra_repair.suspects import LIMIT_S, Rerun
+from netra_repair.suspects import Rerun, rerunning
 
 FORMATS = ("text", "json", "sarif", "github", "html")
 
@@ -71,8 +71,7 @@ class Session(ExitStack):
         return self.suite(project, arguments).run(timeout_s=self._asked.timeout)
 
     def rerun(self, arguments: Sequence[str] | None) -> Rerun:
-        suite, limit = self.suite(self.project, arguments), min(self._asked.timeout, LIMIT_S)
-        return lambda tests, alone: suite.run(tests, limit, listening=True, alone=alone)
+        return rerunning(self.suite(self.project, arguments), self._asked.timeout)
 
     def scanner(self, project: Project) -> Scanner:
         return self.enter_context(opened(project, Git(self.project.root), self.progress))

@@ -12,6 +12,7 @@ from dataclasses import replace
 from netra_repair.failures import CaseResult, Outcome, Raised, SuiteResult
 from netra_repair.owners import Owner
 from netra_repair.sightings import Sighter, Sighting
+from netra_repair.suite import Suite
 from netra_repair.triage import Triage
 
 # What is run alone at most: a root cause with more tests than that shows in these.
@@ -23,6 +24,16 @@ LIMIT_S = 120.0
 _Missing = tuple[Owner, str, str]
 
 Rerun = Callable[[Sequence[str], bool], SuiteResult]
+
+
+def rerunning(suite: Suite, timeout_s: float) -> Rerun:
+    """Runs the tests of a suite again, and listens to what they catch.
+
+    Args:
+        suite: whose tests.
+        timeout_s: the most seconds of a run that a person allows.
+    """
+    return lambda tests, alone: suite.run(tests, min(timeout_s, LIMIT_S), listening=True, alone=alone)
 
 
 class Suspects:
