@@ -19,6 +19,7 @@ from netra_repair.files import Files
 from netra_repair.findings import Findings
 from netra_repair.git import Git
 from netra_repair.grouping import Group, grouped
+from netra_repair.handing_over import HandingOver
 from netra_repair.mentions import counted
 from netra_repair.occurrences import Occurrences
 from netra_repair.owners import Access, Owner
@@ -77,6 +78,7 @@ class Scanner:
         self._occurrences = Occurrences(project)
         self._unproven = UnprovenReferences(self._files, self._occurrences, self._receivers)
         self._computed_writers = ComputedWriters(project, self._definitions, self._receivers)
+        self._handing_over = HandingOver(project, self._definitions, self._receivers)
         self._explainer = Explainer(project, self._definitions, self._receivers, self._occurrences, git)
         self._seconds: dict[str, float] = {}
 
@@ -252,6 +254,10 @@ class Scanner:
             computed = self._computed_writers.on(owner, access, group.attribute)
             if computed is not None:
                 return Refusal(Reason.DYNAMIC_OWNER, f"{computed} sets attributes of computed names on {owner.name}")
+        for owner in owners:
+            handed = self._handing_over.of(owner)
+            if handed is not None:
+                return Refusal(Reason.DYNAMIC_OWNER, f"{handed} hands {owner.name} to a library, which may add to it")
         return None
 
     def _writer(self, group: Group) -> Reference | None:
