@@ -238,7 +238,7 @@ def test_last(): pass
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_test_alone_is_in_its_own_process(tmp_path: Path) -> None:
-    """Nothing of one test is left in another, a crash ends no other, and outcomes are those of a usual run."""
+    """Nothing of one test is left in another, a crash ends no other and is told, the rest ends as usual."""
     write_files(tmp_path, {"test_alone.py": ALONE.encode()})
     result = Suite(tmp_path, Path(sys.executable), [tmp_path]).run(alone=True)
     found = {test.partition("::test_")[2]: case.outcome for test, case in result.cases.items()}
@@ -246,7 +246,9 @@ def test_a_test_alone_is_in_its_own_process(tmp_path: Path) -> None:
     assert found.pop("fail") is Outcome.FAILED
     assert found.pop("teardown") is Outcome.ERROR
     assert found.pop("skip") is Outcome.SKIPPED
-    assert set(found.values()) <= {Outcome.ERROR, Outcome.PASSED}
+    assert found == {"crash[1]": Outcome.FAILED, "exit": Outcome.FAILED}
+    assert result.cases["test_alone.py::test_crash[1]"].reason == "killed by signal 9"
+    assert result.cases["test_alone.py::test_exit"].reason == "ended its process"
     assert [raised.name for raised in result.cases["test_alone.py::test_fail"].raised] == ["gone"]
     assert (result.interrupted, result.notes) == (None, ())
 
