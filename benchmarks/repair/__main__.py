@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict
+from itertools import zip_longest
 from pathlib import Path
 from statistics import fmean
 
@@ -101,13 +102,15 @@ def digest(packages: Iterable[Package]) -> str:
 
 def _run(asked: argparse.Namespace) -> int:
     console = Console(width=None if sys.stdout.isatty() else 120)
-    work: list[tuple[Package, Drift | tuple[Drift, ...]]] = []
+    of_each: list[list[tuple[Package, Drift | tuple[Drift, ...]]]] = []
     for package in chosen(asked.packages or None, asked.held_out):
         prepare(package)
         drifts = selected(package)
-        work += [(package, drift) for drift in drifts if not asked.kind or drift.kind in asked.kind]
-        if not asked.kind:
-            work += [(package, group) for group in grouped(package, drifts)]
+        own = [drift for drift in drifts if not asked.kind or drift.kind in asked.kind]
+        several = list(grouped(package, drifts)) if not asked.kind else []
+        of_each.append([(package, item) for item in (*own, *several)])
+    # In turn: what is stopped has seen something of every package.
+    work = [item for items in zip_longest(*of_each) for item in items if item is not None]
     if asked.only:
         work = [(package, item) for package, item in work if _name(item) in asked.only]
     names = {_name(item) for _, item in work}
