@@ -22,6 +22,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
+from random import Random
 from statistics import fmean
 
 from rich.console import Console
@@ -108,9 +109,11 @@ def _run(asked: argparse.Namespace) -> int:
         drifts = selected(package)
         own = [drift for drift in drifts if not asked.kind or drift.kind in asked.kind]
         several = list(grouped(package, drifts)) if not asked.kind else []
-        of_each.append([(package, item) for item in (*own, *several)])
-    # In turn: what is stopped has seen something of every package.
-    work = [item for items in zip_longest(*of_each) for item in items if item is not None]
+        items: list[Drift | tuple[Drift, ...]] = [*own, *several]
+        Random(f"{SEED} order {package.name}").shuffle(items)
+        of_each.append([(package, item) for item in items])
+    # In turn, and in no order of their kinds: a run that is stopped is a fair sample.
+    work = [item for turn in zip_longest(*of_each) for item in turn if item is not None]
     if asked.only:
         work = [(package, item) for package, item in work if _name(item) in asked.only]
     names = {_name(item) for _, item in work}
