@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from netra_repair.accounts import Account, SiteKey, book, key_of
 from netra_repair.candidates import Decision
-from netra_repair.causes import Proof, RootCause, selected
-from netra_repair.comparing import compare, flaky
+from netra_repair.causes import RootCause, selected
+from netra_repair.comparing import compare
 from netra_repair.diffs import displayed
 from netra_repair.edits import Edit
-from netra_repair.errors import PlanError, TestRunError
-from netra_repair.failures import Outcome, SuiteResult
+from netra_repair.errors import PlanError
+from netra_repair.failures import SuiteResult
 from netra_repair.images import images
 from netra_repair.imports import ImportGraph, related
-from netra_repair.plan import Plan, RefusedSite, SiteEdit
+from netra_repair.living import Living
+from netra_repair.oracle import Oracle
+from netra_repair.plan import FilePlan, Plan, RefusedSite, SiteEdit
 from netra_repair.progress import Progress
-from netra_repair.recorder.selection import container
-from netra_repair.references import Use
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.repair import Repair
 from netra_repair.scanner import Scanner
 from netra_repair.source import Span
 from netra_repair.suite import Suite
-from netra_repair.suspects import rerunning
 
 # A repaired call lets its test run on to the next one, which no engine could tell. Real projects need two or three
 # rounds.
@@ -54,9 +53,6 @@ class Options:
 
 _Work = tuple[Account, Plan]
 
-# What is one lookup, or one call, of which the tests tell whether it succeeded.
-_EVALUATED = (Use.CALL, Use.REFERENCE, Use.DECORATOR)
-
 
 class Fixer:
     """Works on a copy of a project.
@@ -73,13 +69,11 @@ class Fixer:
         self._origin = origin
         self._scanner = scanner
         self._root = scanner.project.root
-        self._suite = suite
+        self._tests = Oracle(suite, options.timeout_s, progress)
         self._options = options
-        self._progress = progress
         self._accounts: list[Account] = []
-        self._flaky: frozenset[str] = frozenset()
         self._known: set[str] = set()
-        self._alive: frozenset[SiteKey] = frozenset()
+        self._living: Living | None = None
         project = scanner.project
         self._graph = ImportGraph(project.root, {path: project.module_of(path) for path in project.sources})
 
@@ -95,15 +89,13 @@ class Fixer:
             PlanError: when a cause that was asked for is not there.
         """
         began = time.monotonic()
-        before = self._baseline("running the tests as they are")
-        again = rerunning(self._suite, self._options.timeout_s)
-        findings = latest = self._scanner.scan(self._options.paths, before, again)
+        before = self._tests.baseline()
+        findings = latest = self._scanner.scan(self._options.paths, before, self._tests.rerun)
         asked = selected(findings.causes, self._options.causes)
         wanted = {cause.key for cause in asked}
         self._known = known = {cause.key for cause in findings.causes}
-        second = self._baseline("running them again, to know the flaky ones", findings.causes)
-        self._flaky = flaky(before, second)
-        self._alive = frozenset(self._run_by_passing(findings.causes, second))
+        second = self._tests.second_baseline(before, findings.causes)
+        self._living = Living(self._scanner, findings.causes, second)
         current, later = before, dict[str, RootCause]()
         for _ in range(_MAX_ROUNDS):
             tested = self._carried_out(self._plans(asked, latest.causes), current)
@@ -116,10 +108,10 @@ class Fixer:
             if self._options.causes:
                 asked = tuple(each for each in asked if each.key in wanted or self._account_of(each) is not None)
         if self._withdraw_unconfirmed(current):
-            current = self._tests("running all tests")
+            current = self._run_all()
             latest = self._scanner.scan(self._options.paths, current)
-        self._regressed(before, current)  # what was flaky all along is none
-        comparison = compare(before, current, self._flaky)
+        self._tests.regressed(before, current)  # finds the flaky ones that were not known to be
+        comparison = compare(before, current, self._tests.flaky)
         causes = tuple(account.closed(comparison, current, self._origin) for account in self._accounts)
         return Repair(
             findings=findings,
@@ -138,35 +130,6 @@ class Fixer:
             seconds=time.monotonic() - began,
             later=tuple(later.values()),
         )
-
-    def _baseline(self, step: str, causes: Iterable[RootCause] = ()) -> SuiteResult:
-        """Runs the tests of the unchanged copy, and watches which places of causes passing tests run."""
-        self._progress.step(step)
-        watched: dict[str, set[int]] = {}
-        for site in (site for cause in causes for site in cause.sites):
-            watched.setdefault(site.reference.path, set()).add(site.reference.position.line)
-        result = self._suite.run((), self._options.timeout_s, watched)
-        if result.interrupted is not None:
-            raise TestRunError(
-                f"the tests did not come to their end: {result.interrupted}",
-                "what they prove is not known; mend that first, name fewer tests behind --, or raise --timeout",
-            )
-        if result.foreign:
-            raise TestRunError(
-                f"the tests import {', '.join(result.foreign[:3])} from elsewhere, not from the copy that is changed",
-                "they would prove nothing: name the import root in pytest's `pythonpath`, or install with --editable "
-                "no longer",
-            )
-        return result
-
-    def _tests(self, step: str, tests: Collection[str] = (), work: Iterable[_Work] = ()) -> SuiteResult:
-        """Runs tests, and watches whether the changed lines are run."""
-        self._progress.step(step)
-        watched: dict[str, set[int]] = {}
-        kept = [file for account in self._accounts for file in account.kept]
-        for file in [*kept, *(file for _, plan in work for file in plan.files)]:
-            watched.setdefault(file.path, set()).update(site.site.reference.position.line for site in file.sites)
-        return self._suite.run(tuple(tests), self._options.timeout_s, watched)
 
     def _plans(self, causes: Iterable[RootCause], found: Iterable[RootCause]) -> list[_Work]:
         """A plan for each cause that has a replacement, without the sites that were taken back before.
@@ -194,45 +157,10 @@ class Fixer:
                 account = Account(cause, replacement, plan, is_trial)
                 self._accounts.append(account)
             plan = account.begin(cause, plan)
-            account.take_back(plan, alive := self._alive_sites(plan))
-            work.append((account, plan.where(lambda site, alive=alive: key_of(site.site) not in alive)))  # type: ignore[misc]
+            living = self._living.refused(plan) if self._living is not None else {}
+            account.take_back(plan, living)
+            work.append((account, plan.where(lambda site, living=living: key_of(site.site) not in living)))  # type: ignore[misc]
         return self._without_contested(work, found)
-
-    def _run_by_passing(self, causes: Iterable[RootCause], suite: SuiteResult) -> Iterator[SiteKey]:
-        """The places that a passing test ran to their end: what is missing there is there when it comes.
-
-        Where the interpreter knows columns, the lookup or the call itself must have run; else its line.
-        """
-        for site in (site for cause in causes for site in cause.sites):
-            reference = site.reference
-            ran = (reference.path, reference.position.line) in (suite.executed or ())
-            if ran and suite.evaluated is not None and reference.use in _EVALUATED and not reference.in_string:
-                call = reference.call if site.access is None else None
-                end = self._scanner.position(reference.path, (call or reference.name).end)
-                ran = (reference.path, end) in suite.evaluated
-            if ran:
-                yield key_of(site)
-
-    def _alive_sites(self, plan: Plan) -> dict[SiteKey, Refusal]:
-        """Places that a passing test ran before any change.
-
-        What is missing there is made at run time; or, where another test died, something comes there that has it.
-        """
-        made = Refusal(
-            Reason.DYNAMIC_OWNER, "a passing test runs this line, so what is missing may be made at run time"
-        )
-        found: dict[SiteKey, Refusal] = {}
-        for site in (site.site for file in plan.files for site in file.sites):
-            attribute = site.reference.attribute
-            if key_of(site) not in self._alive:
-                continue
-            if Proof.TEST not in site.proofs:
-                found[key_of(site)] = made
-            elif site.proofs == (Proof.TEST,) and site.access is not None and self._scanner.is_defined(attribute):
-                found[key_of(site)] = Refusal(
-                    Reason.SOME_OF_A_UNION, f"a passing test runs this line too, and something else has `{attribute}`"
-                )
-        return found
 
     def _without_contested(self, work: Sequence[_Work], found: Iterable[RootCause]) -> list[_Work]:
         """Leaves out places that several classes come to, unless all of them are to have the same name there."""
@@ -296,7 +224,7 @@ class Fixer:
             return None
         self._write({image.path: image.after for image in images([plan for _, plan in kept], self._root)})
         book(kept, self._accounts, self._origin)
-        return result or self._tests("running all tests")
+        return result or self._run_all()
 
     def _tried(
         self, work: Sequence[_Work], kept: list[_Work], before: SuiteResult, tests: Sequence[str]
@@ -317,8 +245,9 @@ class Fixer:
         together = [*kept, *work]
         changed = images([plan for _, plan in together], self._root)
         self._write({image.path: image.after for image in changed})
-        result = self._tests(f"testing changes in {len(changed)} files", tests, together)
-        regressed = self._regressed(before, result, tests, together)
+        touched = [file for _, plan in together for file in plan.files]
+        result = self._tests.run(f"testing changes in {len(changed)} files", tests, [*self._kept(), *touched])
+        regressed = self._tests.regressed(before, result, tests)
         self._write({image.path: image.source.data for image in changed})
         accounts = {id(account): account for account, _ in work}.values()
         for account in accounts:
@@ -346,35 +275,9 @@ class Fixer:
             kept, _ = self._tried(part, kept, before, tests)
         return kept, None
 
-    def _regressed(
-        self, before: SuiteResult, after: SuiteResult, tests: Sequence[str] = (), work: Sequence[_Work] = ()
-    ) -> tuple[str, ...]:
-        """What does not pass any more, now that the changes stand in the copy.
-
-        A test that fails newly is run again: one that then passes proves nothing. It is believed only when it passes
-        among all others, too, since it may depend on them.
-
-        Args:
-            before: a run of all tests without the changes.
-            after: the run with them.
-            tests: those that were run; () for all.
-            work: what is tried.
-        """
-        if after.interrupted is not None:
-            return (f"a run of the tests ({after.interrupted})",)
-        failing = compare(before.only(tests) if tests else before, after, self._flaky).regressed
-        for selection in (sorted(set(map(container, failing))), tests):
-            if failing:
-                again = self._tests("running again what fails newly", selection, work)
-                steady = tuple(test for test in failing if not _passes(test, again))
-                if steady:
-                    return steady
-        self._flaky |= set(failing)
-        return ()
-
     def _withdraw_unconfirmed(self, current: SuiteResult) -> bool:
         """Takes back what was only likely, and no test has confirmed."""
-        doubtful = [account for account in self._accounts if account.is_unconfirmed(current, self._flaky)]
+        doubtful = [account for account in self._accounts if account.is_unconfirmed(current, self._tests.flaky)]
         touched = {file.path for account in doubtful for file in account.kept}
         for account in doubtful:
             account.withdraw()
@@ -384,14 +287,16 @@ class Fixer:
         self._write(contents)
         return bool(touched)
 
+    def _run_all(self) -> SuiteResult:
+        return self._tests.run("running all tests", (), self._kept())
+
+    def _kept(self) -> list[FilePlan]:
+        return [file for account in self._accounts for file in account.kept]
+
     def _write(self, contents: Mapping[str, bytes]) -> None:
         for path, data in contents.items():
             (self._root / path).write_bytes(data)
         self._scanner.forget(contents)
-
-
-def _passes(test: str, result: SuiteResult) -> bool:
-    return test in result.cases and result.cases[test].outcome is Outcome.PASSED
 
 
 def _part(work: Iterable[_Work], paths: Collection[str]) -> list[_Work]:
