@@ -147,9 +147,6 @@ class Suite:
             *("-p", f"{_RECORDER}.plugin", "-o", f"cache_dir={folder / 'cache'}"),
             *("-q", "--tb=short", "--color=no", "--maxfail=0", "--continue-on-collection-errors"),
             *self.arguments,
-            # Where the user takes the cache plugin out, nobody knows `cache_dir`, and warnings may be errors. Pytest
-            # takes the words literally, and a colon would end them.
-            *("-W", "ignore:Unknown config option:pytest.PytestConfigWarning"),
         ]
 
     def _environment(self, folder: Path) -> dict[str, str]:

@@ -33,8 +33,11 @@ if TYPE_CHECKING:
 _CARRIED = "_netra_repair"  # a report's attribute, and a worker's output
 
 
-def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Begins to record: the first hook that pytest calls."""
+    if not pluginmanager.has_plugin("cacheprovider"):
+        # The run names a folder for it. Without the plugin nobody knows the option, and that may be an error.
+        parser.addini("cache_dir", "not used")
     pluginmanager.register(Recorder(Job(os.environ[JOB])))
 
 

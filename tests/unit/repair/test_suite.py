@@ -351,12 +351,16 @@ def test_no_tests_is_an_exit_code(tmp_path: Path) -> None:
     assert (result.cases, result.exit_code, result.interrupted) == ({}, 5, None)
 
 
+@pytest.mark.parametrize("strict", ["filterwarnings = error", "addopts = --strict-config", "strict = true"])
 @pytest.mark.parametrize("where", ["its configuration", "the user's arguments"])
-def test_a_project_without_the_cache_plugin_runs(where: str, tmp_path: Path) -> None:
-    """The option for the cache is no error where pytest does not know it and warnings are errors."""
+def test_a_project_without_the_cache_plugin_runs(where: str, strict: str, tmp_path: Path) -> None:
+    """The option for the cache is no error where pytest does not know it and takes what it does not know amiss."""
     without = ("-p", "no:cacheprovider")
-    configured = f"addopts = {' '.join(without)}\n" if where == "its configuration" else ""
-    (tmp_path / "pytest.ini").write_text(f"[pytest]\nfilterwarnings = error\n{configured}")
+    configured = where == "its configuration"
+    lines = [strict, "addopts = " + " ".join(without)] if configured else [strict]
+    if configured and strict.startswith("addopts"):
+        lines = [f"{strict} {' '.join(without)}"]
+    (tmp_path / "pytest.ini").write_text("\n".join(["[pytest]", *lines, ""]))
     (tmp_path / "test_one.py").write_text("def test_a(): pass\n")
     result = Suite(tmp_path, Path(sys.executable), [tmp_path], () if configured else without).run()
     assert [case.outcome for case in result.cases.values()] == [Outcome.PASSED]
