@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.repair.__main__ import _results
 from benchmarks.repair.drift import Drift, History, Kind, Splice, Spot, moved, spliced
 from benchmarks.repair.measure import Measured
 from benchmarks.repair.packages import PACKAGES, RETIRED, chosen
@@ -175,6 +176,11 @@ def test_a_file_that_cannot_be_loaded_explains_its_tests() -> None:
         report, ["t/test_a.py::test_1", "t/test_b.py::test_2", "t/deep/test_c.py::test_3", "t/test_d.py::x"]
     )
     assert list(found.values()) == ["A.gone & B.gone", "A.gone", "B.gone"]
+
+
+def test_a_run_without_time_begins_nothing() -> None:
+    """After its minutes a run begins no work, so that it can be cut into slices."""
+    assert list(_results([(PACKAGES[0], DRIFT)], workers=2, minutes=0)) == []
 
 
 def test_the_hash_of_the_names_decides_the_halves() -> None:
