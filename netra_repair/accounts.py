@@ -83,7 +83,7 @@ class Account:
         """Whether the replacement was only likely, and the tests do not confirm it.
 
         They do when one of the tests that died there passes now, and every other dies of something else that is
-        missing.
+        missing, or of the same at a place that was left alone.
 
         Args:
             current: a run of all tests with what was kept.
@@ -115,7 +115,7 @@ class Account:
 
     def _died_elsewhere(self, case: CaseResult) -> bool:
         names = {raised.name for raised in case.raised}
-        return case.broken and bool(names) and not names & {self.replacement, self.cause.attribute}
+        return case.broken and bool(names) and self.replacement not in names
 
     def closed(self, comparison: Comparison, after: SuiteResult, origin: Path) -> CauseRepair:
         """What became of the cause.

@@ -79,7 +79,7 @@ def _scan(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
     with Session(asked) as session:
         suite = session.tests(session.project, tests) if asked.tests or tests is not None else None
         scanner = session.scanner(session.project)
-        findings = scanner.scan(asked.paths, suite, session.run_alone(tests))
+        findings = scanner.scan(asked.paths, suite, session.rerun(tests))
         chosen = [cause for cause in findings.causes if cause.ranking.decision is Decision.CHOSEN]
         plans = [scanner.plan(cause, cause.ranking.candidates[0].name) for cause in chosen]
     if asked.check:

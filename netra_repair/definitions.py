@@ -142,6 +142,10 @@ class Definitions:
             return self._dynamic_module(owner)
         return self._hierarchy.dynamic(owner, access)
 
+    def elsewhere(self, owner: Owner, attribute: str) -> int | None:
+        """The line where an owner defines an attribute for another platform or version of Python; None if nowhere."""
+        return self._modules.elsewhere(owner.file, owner.line if owner.kind is OwnerKind.CLASS else None, attribute)
+
     def callable_named(self, qualified_name: str) -> Member | None:
         """Finds a function, method or class by its name.
 

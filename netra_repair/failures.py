@@ -73,6 +73,8 @@ class CaseResult:
         raised: what was raised on the way, outermost first, also under a skip or an expected failure.
         seconds: how long it took.
         reason: class and text of the exception that ended it, cut to 300 characters; "" when none did.
+        caught: what was raised in the project's code while it ran, whether or not anybody caught it; only of a test
+            that failed while this was listened to.
     """
 
     test: str
@@ -81,6 +83,7 @@ class CaseResult:
     raised: tuple[Raised, ...]
     seconds: float
     reason: str = ""
+    caught: tuple[Raised, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -108,6 +111,9 @@ class SuiteResult:
             that did not run are not among the cases.
         executed: of the watched lines, file and line of those that ran in a test or fixture that passed, or in an
             import; None when none were watched, or another tracer was in the way.
+        evaluated: of the watched lines, file and the position just behind each lookup and call that did not fail by
+            itself in a test or fixture that passed, or in an import; None as above, and before Python 3.11, which has
+            no columns.
         notes: faults of the recorder itself, for the report.
     """
 
@@ -118,6 +124,7 @@ class SuiteResult:
     output: str
     interrupted: str | None = None
     executed: frozenset[tuple[str, int]] | None = None
+    evaluated: frozenset[tuple[str, Position]] | None = None
     notes: tuple[str, ...] = ()
 
     def only(self, tests: Collection[str]) -> SuiteResult:

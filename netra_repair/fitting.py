@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from netra_repair.arguments import Bound, bind
@@ -15,7 +15,7 @@ from netra_repair.history import Past
 from netra_repair.layout import Layout
 from netra_repair.owners import Access, Member, MemberKind, Owner
 from netra_repair.parameter_rank import as_written
-from netra_repair.references import Use
+from netra_repair.references import Argument, Star, Use
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.syntax import Syntax
 from netra_repair.value_uses import calls_of, uses_value
@@ -42,22 +42,29 @@ def fit(site: Site, member: Member, past: Past | None = None) -> Bound | Refusal
     """
     reference = site.reference
     of_instances = member.instance_only or member.kind in (MemberKind.INSTANCE_METHOD, MemberKind.PROPERTY)
+    arguments = reference.arguments
     if site.access is Access.CLASS and of_instances:
-        return Refusal(Reason.KIND_MISMATCH, f"`{member.name}` is of instances, and the class is asked for it")
+        if member.kind is not MemberKind.INSTANCE_METHOD or not _passes_self(arguments or ()):
+            return Refusal(Reason.KIND_MISMATCH, f"`{member.name}` is of instances, and the class is asked for it")
+        arguments = (arguments or ())[1:]
     if reference.use not in (Use.CALL, Use.DECORATOR):
         return Bound(())
     if member.kind in UNCALLED_KINDS:
         return Refusal(Reason.KIND_MISMATCH, f"`{member.name}` is a {member.kind}, and it is called here")
-    if reference.arguments is None:
+    if arguments is None:
         return Bound(())
     if member.signature is None:
         return Refusal(Reason.KIND_MISMATCH, f"what `{member.name}` takes cannot be told: {member.note}")
     if reference.awaited is not member.is_async:
         return Refusal(Reason.ASYNC_MISMATCH, f"`{member.name}` is {'' if member.is_async else 'not '}to be awaited")
     renamed = dict(past.renamed_parameters) if past is not None else {}
-    return bind(
-        reference.arguments, member.signature, renamed=renamed, before=past.signature if past is not None else None
-    )
+    return bind(arguments, member.signature, renamed=renamed, before=past.signature if past is not None else None)
+
+
+def _passes_self(arguments: Sequence[Argument]) -> bool:
+    """Whether a call hands over the instance itself: `Base.method(self, 1)`."""
+    first = next(iter(arguments), None)
+    return first is not None and first.name == "self" and first.keyword is None and first.star is Star.NONE
 
 
 @dataclass(frozen=True, slots=True)

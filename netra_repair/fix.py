@@ -9,15 +9,17 @@ from pathlib import Path
 
 from netra_repair.accounts import Account, SiteKey, book, key_of
 from netra_repair.candidates import Decision
-from netra_repair.causes import Proof, RootCause, selected
-from netra_repair.comparing import compare, flaky
+from netra_repair.causes import RootCause, selected
+from netra_repair.comparing import compare
 from netra_repair.diffs import displayed
 from netra_repair.edits import Edit
-from netra_repair.errors import PlanError, TestRunError
+from netra_repair.errors import PlanError
 from netra_repair.failures import SuiteResult
 from netra_repair.images import images
 from netra_repair.imports import ImportGraph, related
-from netra_repair.plan import Plan, RefusedSite, SiteEdit
+from netra_repair.living import Living
+from netra_repair.oracle import Oracle
+from netra_repair.plan import FilePlan, Plan, RefusedSite, SiteEdit
 from netra_repair.progress import Progress
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.repair import Repair
@@ -67,13 +69,11 @@ class Fixer:
         self._origin = origin
         self._scanner = scanner
         self._root = scanner.project.root
-        self._suite = suite
+        self._tests = Oracle(suite, options.timeout_s, progress)
         self._options = options
-        self._progress = progress
         self._accounts: list[Account] = []
-        self._flaky: frozenset[str] = frozenset()
         self._known: set[str] = set()
-        self._alive: frozenset[tuple[str, int]] = frozenset()
+        self._living: Living | None = None
         project = scanner.project
         self._graph = ImportGraph(project.root, {path: project.module_of(path) for path in project.sources})
 
@@ -89,14 +89,13 @@ class Fixer:
             PlanError: when a cause that was asked for is not there.
         """
         began = time.monotonic()
-        before = self._baseline("running the tests as they are")
-        findings = latest = self._scanner.scan(self._options.paths, before)
+        before = self._tests.baseline()
+        findings = latest = self._scanner.scan(self._options.paths, before, self._tests.rerun)
         asked = selected(findings.causes, self._options.causes)
         wanted = {cause.key for cause in asked}
         self._known = known = {cause.key for cause in findings.causes}
-        again = self._baseline("running them again, to know the flaky ones", findings.causes)
-        self._flaky = flaky(before, again)
-        self._alive = again.executed or frozenset()
+        second = self._tests.second_baseline(before, findings.causes)
+        self._living = Living(self._scanner, findings.causes, second)
         current, later = before, dict[str, RootCause]()
         for _ in range(_MAX_ROUNDS):
             tested = self._carried_out(self._plans(asked, latest.causes), current)
@@ -109,9 +108,10 @@ class Fixer:
             if self._options.causes:
                 asked = tuple(each for each in asked if each.key in wanted or self._account_of(each) is not None)
         if self._withdraw_unconfirmed(current):
-            current = self._tests("running all tests")
+            current = self._run_all()
             latest = self._scanner.scan(self._options.paths, current)
-        comparison = compare(before, current, self._flaky)
+        self._tests.regressed(before, current)  # finds the flaky ones that were not known to be
+        comparison = compare(before, current, self._tests.flaky)
         causes = tuple(account.closed(comparison, current, self._origin) for account in self._accounts)
         return Repair(
             findings=findings,
@@ -130,35 +130,6 @@ class Fixer:
             seconds=time.monotonic() - began,
             later=tuple(later.values()),
         )
-
-    def _baseline(self, step: str, causes: Iterable[RootCause] = ()) -> SuiteResult:
-        """Runs the tests of the unchanged copy, and watches which places of causes passing tests run."""
-        self._progress.step(step)
-        watched: dict[str, set[int]] = {}
-        for site in (site for cause in causes for site in cause.sites):
-            watched.setdefault(site.reference.path, set()).add(site.reference.position.line)
-        result = self._suite.run((), self._options.timeout_s, watched)
-        if result.interrupted is not None:
-            raise TestRunError(
-                f"the tests did not come to their end: {result.interrupted}",
-                "what they prove is not known; mend that first, name fewer tests behind --, or raise --timeout",
-            )
-        if result.foreign:
-            raise TestRunError(
-                f"the tests import {', '.join(result.foreign[:3])} from elsewhere, not from the copy that is changed",
-                "they would prove nothing: name the import root in pytest's `pythonpath`, or install with --editable "
-                "no longer",
-            )
-        return result
-
-    def _tests(self, step: str, tests: Collection[str] = (), work: Iterable[_Work] = ()) -> SuiteResult:
-        """Runs tests, and watches whether the changed lines are run."""
-        self._progress.step(step)
-        watched: dict[str, set[int]] = {}
-        kept = [file for account in self._accounts for file in account.kept]
-        for file in [*kept, *(file for _, plan in work for file in plan.files)]:
-            watched.setdefault(file.path, set()).update(site.site.reference.position.line for site in file.sites)
-        return self._suite.run(tuple(tests), self._options.timeout_s, watched)
 
     def _plans(self, causes: Iterable[RootCause], found: Iterable[RootCause]) -> list[_Work]:
         """A plan for each cause that has a replacement, without the sites that were taken back before.
@@ -186,30 +157,10 @@ class Fixer:
                 account = Account(cause, replacement, plan, is_trial)
                 self._accounts.append(account)
             plan = account.begin(cause, plan)
-            account.take_back(plan, alive := self._alive_sites(plan))
-            work.append((account, plan.where(lambda site, alive=alive: key_of(site.site) not in alive)))  # type: ignore[misc]
+            living = self._living.refused(plan) if self._living is not None else {}
+            account.take_back(plan, living)
+            work.append((account, plan.where(lambda site, living=living: key_of(site.site) not in living)))  # type: ignore[misc]
         return self._without_contested(work, found)
-
-    def _alive_sites(self, plan: Plan) -> dict[SiteKey, Refusal]:
-        """Places that a passing test ran before any change.
-
-        What is missing there is made at run time; or, where another test died, something comes there that has it.
-        """
-        made = Refusal(
-            Reason.DYNAMIC_OWNER, "a passing test runs this line, so what is missing may be made at run time"
-        )
-        found: dict[SiteKey, Refusal] = {}
-        for site in (site.site for file in plan.files for site in file.sites):
-            attribute = site.reference.attribute
-            if (site.reference.path, site.reference.position.line) not in self._alive:
-                continue
-            if Proof.TEST not in site.proofs:
-                found[key_of(site)] = made
-            elif site.proofs == (Proof.TEST,) and site.access is not None and self._scanner.is_defined(attribute):
-                found[key_of(site)] = Refusal(
-                    Reason.SOME_OF_A_UNION, f"a passing test runs this line too, and something else has `{attribute}`"
-                )
-        return found
 
     def _without_contested(self, work: Sequence[_Work], found: Iterable[RootCause]) -> list[_Work]:
         """Leaves out places that several classes come to, unless all of them are to have the same name there."""
@@ -273,7 +224,7 @@ class Fixer:
             return None
         self._write({image.path: image.after for image in images([plan for _, plan in kept], self._root)})
         book(kept, self._accounts, self._origin)
-        return result or self._tests("running all tests")
+        return result or self._run_all()
 
     def _tried(
         self, work: Sequence[_Work], kept: list[_Work], before: SuiteResult, tests: Sequence[str]
@@ -294,15 +245,14 @@ class Fixer:
         together = [*kept, *work]
         changed = images([plan for _, plan in together], self._root)
         self._write({image.path: image.after for image in changed})
-        result = self._tests(f"testing changes in {len(changed)} files", tests, together)
+        touched = [file for _, plan in together for file in plan.files]
+        result = self._tests.run(f"testing changes in {len(changed)} files", tests, [*self._kept(), *touched])
+        regressed = self._tests.regressed(before, result, tests)
         self._write({image.path: image.source.data for image in changed})
         accounts = {id(account): account for account, _ in work}.values()
         for account in accounts:
             account.batches += 1
         failing = _still_failing(work, result)
-        regressed = compare(before.only(tests) if tests else before, result, self._flaky).regressed
-        if result.interrupted is not None:
-            regressed = (*regressed, f"a run of the tests ({result.interrupted})")
         if not failing and not regressed:
             return together, result
         for account in accounts:
@@ -327,7 +277,7 @@ class Fixer:
 
     def _withdraw_unconfirmed(self, current: SuiteResult) -> bool:
         """Takes back what was only likely, and no test has confirmed."""
-        doubtful = [account for account in self._accounts if account.is_unconfirmed(current, self._flaky)]
+        doubtful = [account for account in self._accounts if account.is_unconfirmed(current, self._tests.flaky)]
         touched = {file.path for account in doubtful for file in account.kept}
         for account in doubtful:
             account.withdraw()
@@ -336,6 +286,12 @@ class Fixer:
         contents |= {image.path: image.after for image in images(left, self._origin)}
         self._write(contents)
         return bool(touched)
+
+    def _run_all(self) -> SuiteResult:
+        return self._tests.run("running all tests", (), self._kept())
+
+    def _kept(self) -> list[FilePlan]:
+        return [file for account in self._accounts for file in account.kept]
 
     def _write(self, contents: Mapping[str, bytes]) -> None:
         for path, data in contents.items():

@@ -128,6 +128,8 @@ class Hierarchy:
             return f"the bases of `{owner.name}` have no consistent order"
         if self._is_protocol(owner):
             return f"`{owner.name}` is a protocol: what stands for it may have more"
+        if access is not Access.CLASS and owner.name != "builtins.type" and any(_is_type(each) for each in order):
+            return f"instances of `{owner.name}` are classes, and have what these define"
         return next((reason for each in order if (reason := self._dynamic_class(each, access)) is not None), None)
 
     def _is_protocol(self, owner: Owner) -> bool:
@@ -261,6 +263,10 @@ class Hierarchy:
         return (
             effect is not None and effect.kept is Kept.ITSELF and effect.is_factory is isinstance(decorator, ast.Call)
         )
+
+
+def _is_type(owner: Owner) -> bool:
+    return owner.name == "builtins.type"
 
 
 def module_owner(outline: Outline) -> Owner:

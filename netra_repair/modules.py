@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
@@ -9,10 +10,13 @@ from functools import cache
 from pathlib import Path
 
 from netra_repair.compiled import stub_of
+from netra_repair.other_platforms import defined_elsewhere
 from netra_repair.outline import Outline
-from netra_repair.outline_reader import outlined
+from netra_repair.outline_reader import outlined, parsed
 from netra_repair.source import Source, UnreadableSource
 
+# Without these no condition is decided before a program runs.
+_DECIDED = re.compile(r"\bsys\.|\bos\.name\b")
 _SUFFIXES = (".py", "/__init__.py", ".pyi", "/__init__.pyi")
 
 
@@ -177,6 +181,16 @@ class Modules:
             return None
         is_package = path.stem == "__init__"
         return outlined(source.text, name, shown, is_package=is_package, version=self._version)
+
+    def elsewhere(self, file: str, class_line: int | None, name: str) -> int | None:
+        """The line of a file where a name is defined for another platform or version, as for `defined_elsewhere`."""
+        try:
+            text = Source.read(self._root, file).text
+            if name in text and _DECIDED.search(text):
+                return defined_elsewhere(parsed(text), class_line, name, self._version)
+        except (UnreadableSource, SyntaxError, ValueError, RecursionError, MemoryError):
+            pass  # it tells nothing
+        return None
 
     def _name_of(self, path: Path) -> str:
         """The dotted name of a file below the innermost root that holds it, else below the packages around it."""

@@ -20,6 +20,7 @@ from netra_repair.files import Files
 from netra_repair.findings import Findings
 from netra_repair.git import Git
 from netra_repair.grouping import Group, grouped
+from netra_repair.handing_over import HandingOver
 from netra_repair.mentions import counted
 from netra_repair.occurrences import Occurrences
 from netra_repair.owners import Access, Owner
@@ -31,8 +32,8 @@ from netra_repair.receivers import ImportReceivers, TypeServerReceivers
 from netra_repair.references import Reference
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.sightings import Sighter
-from netra_repair.source import Source, Span, UnusableSource
-from netra_repair.suspects import RunAlone, Suspects
+from netra_repair.source import Position, Source, Span, UnusableSource
+from netra_repair.suspects import Rerun, Suspects
 from netra_repair.triage import Triage
 from netra_repair.type_server import TypeServer
 from netra_repair.unproven import UnprovenReferences
@@ -80,19 +81,18 @@ class Scanner:
         self._occurrences = Occurrences(project)
         self._unproven = UnprovenReferences(self._files, self._occurrences, self._receivers)
         self._computed_writers = ComputedWriters(project, self._definitions, self._receivers, self._words)
+        self._handing_over = HandingOver(project, self._definitions, self._receivers)
         self._explainer = Explainer(project, self._definitions, self._receivers, self._occurrences, self._words, git)
         self._seconds: dict[str, float] = {}
 
-    def scan(
-        self, paths: Sequence[str] = (), suite: SuiteResult | None = None, run_alone: RunAlone | None = None
-    ) -> Findings:
+    def scan(self, paths: Sequence[str] = (), suite: SuiteResult | None = None, rerun: Rerun | None = None) -> Findings:
         """Finds root causes.
 
         Args:
             paths: files and folders whose places count; empty for the whole project.
             suite: a run of the tests in the project's present state, whose failures are joined; None to do without.
-            run_alone: runs tests, each in a process of its own, which tells the tests that only suffer from others'
-                failures; None to do without.
+            rerun: runs failing tests again, which tells those that only suffer from others' failures, or do not see
+                what they die of; None to do without.
 
         Returns:
             What was found.
@@ -110,9 +110,9 @@ class Scanner:
         with self._step("proving receivers"):
             by_checker = self._sighter.of_checker(checked.diagnostics)
             by_imports = self._sighter.of_blind([blind.path for blind in checked.blind], by_checker.sightings)
-        if suite is not None and run_alone is not None:
-            with self._step("running suspects alone"):
-                suite = self._suspects.asked_again(suite, run_alone)
+        if suite is not None and rerun is not None:
+            with self._step("running suspects again"):
+                suite = self._suspects.asked_again(suite, rerun, (*by_checker.sightings, *by_imports))
         with self._step("placing failures"):
             by_tests = self._sighter.of_tests(suite) if suite is not None else ()
         sightings = [*by_checker.sightings, *by_imports, *by_tests]
@@ -190,6 +190,10 @@ class Scanner:
         )
         return planner.build(cause, replacement, lambda site: self._explainer.alternative(cause, site))
 
+    def position(self, path: str, offset: int) -> Position:
+        """The line and column of a place in a file of the project, as it is now."""
+        return self._files.source(path).position(offset)
+
     def is_defined(self, attribute: str) -> bool:
         """Whether anything in the project, or a built-in class, has an attribute of the name."""
         return self._occurrences.defining(attribute) or any(attribute in dir(each) for each in _BUILT_IN)
@@ -265,6 +269,10 @@ class Scanner:
             computed = self._computed_writers.on(owner, access, group.attribute)
             if computed is not None:
                 return Refusal(Reason.DYNAMIC_OWNER, f"{computed} sets attributes of computed names on {owner.name}")
+        for owner in owners:
+            handed = self._handing_over.of(owner)
+            if handed is not None:
+                return Refusal(Reason.DYNAMIC_OWNER, f"{handed} hands {owner.name} to a library, which may add to it")
         return None
 
     def _writer(self, group: Group) -> Reference | None:

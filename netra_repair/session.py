@@ -28,7 +28,7 @@ from netra_repair.report.progress import shown
 from netra_repair.scanner import Scanner, opened
 from netra_repair.source import Source
 from netra_repair.suite import Suite
-from netra_repair.suspects import LIMIT_S, RunAlone
+from netra_repair.suspects import Rerun, rerunning
 
 FORMATS = ("text", "json", "sarif", "github", "html")
 
@@ -70,9 +70,8 @@ class Session(ExitStack):
         self.progress.step("running the tests")
         return self.suite(project, arguments).run(timeout_s=self._asked.timeout)
 
-    def run_alone(self, arguments: Sequence[str] | None) -> RunAlone:
-        suite = self.suite(self.project, arguments)
-        return lambda tests: suite.run(tests, min(self._asked.timeout, LIMIT_S), alone=True)
+    def rerun(self, arguments: Sequence[str] | None) -> Rerun:
+        return rerunning(self.suite(self.project, arguments), self._asked.timeout)
 
     def scanner(self, project: Project) -> Scanner:
         return self.enter_context(opened(project, Git(self.project.root), self.progress))

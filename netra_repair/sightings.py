@@ -197,7 +197,11 @@ class Sighter:
         Returns:
             The sightings, with the tests.
         """
-        return tuple(sighting for case in suite.cases.values() for sighting in self._of_case(case))
+        return tuple(sighting for case in suite.cases.values() for sighting in self.of_case(case))
+
+    def family(self, receiver: Owner) -> list[Owner]:
+        """A class or module, and the classes of the project that it inherits from."""
+        return [receiver, *(owner for owner in self._definitions.mro(receiver) if owner.is_inside)]
 
     def _looked_ahead(self, diagnostics: Iterable[Diagnostic]) -> dict[Diagnostic, tuple[Member, Reference]]:
         """The calls that findings are about, and what is called; the engine works on all receivers meanwhile."""
@@ -319,7 +323,15 @@ class Sighter:
             return _union(attribute, f"only {lacking[0][0].name} lacks it")
         return _union(attribute, "it may be one of several classes, and none has it")
 
-    def _of_case(self, case: CaseResult) -> Iterator[Sighting]:
+    def of_case(self, case: CaseResult) -> Iterator[Sighting]:
+        """Looks at every place where one test died of something missing.
+
+        Args:
+            case: how it ended.
+
+        Yields:
+            The sightings, with the test.
+        """
         if not case.broken:
             return
         for raised in case.raised:

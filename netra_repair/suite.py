@@ -60,6 +60,7 @@ class Suite:
         timeout_s: float = 600.0,
         watched: Mapping[str, Collection[int]] | None = None,
         *,
+        listening: bool = False,
         alone: bool = False,
     ) -> SuiteResult:
         """Runs tests in a process group of their own, which is ended with everything in it.
@@ -72,6 +73,7 @@ class Suite:
             timeout_s: seconds after which the run is ended; what was recorded until then is kept.
             watched: lines, from 1, by file relative to the root, of which `SuiteResult.executed` tells whether they
                 ran; costs time before Python 3.12.
+            listening: whether what is raised and caught is told of tests that fail; costs time.
             alone: whether each test runs in a process of its own, forked after the collection, so that nothing of
                 another test is left in it. Not where the system cannot fork, or workers of xdist run the tests.
 
@@ -84,7 +86,7 @@ class Suite:
         """
         with tempfile.TemporaryDirectory(prefix="netra-tests-", ignore_cleanup_errors=True) as name:
             folder = Path(name)
-            self._prepare(folder, tests, watched or {}, alone)
+            self._prepare(folder, tests, watched or {}, {"listening": listening, "alone": alone})
             began = time.monotonic()
             exit_code, timed_out = self._start(folder, timeout_s)
             seconds = time.monotonic() - began
@@ -94,7 +96,9 @@ class Suite:
             self._check(records, exit_code, output)
         return records.result(exit_code, seconds, output, f"stopped after {timeout_s:g} s" if timed_out else None)
 
-    def _prepare(self, folder: Path, tests: Sequence[str], watched: Mapping[str, Collection[int]], alone: bool) -> None:
+    def _prepare(
+        self, folder: Path, tests: Sequence[str], watched: Mapping[str, Collection[int]], how: Mapping[str, bool]
+    ) -> None:
         """Lays the recorder and its job into the folder of a run."""
         recorder = Path(__file__).parent / "recorder"
         shutil.copytree(recorder, folder / _RECORDER, ignore=shutil.ignore_patterns("__pycache__"))
@@ -104,7 +108,7 @@ class Suite:
             "import_paths": [str(path.absolute()) for path in self.import_paths],
             "wanted": list(tests),
             "watched": {path: sorted(lines) for path, lines in watched.items()},
-            "alone": alone,
+            **how,
         }
         (folder / "job").write_text(json.dumps(job), encoding="utf-8")
 
@@ -143,9 +147,6 @@ class Suite:
             *("-p", f"{_RECORDER}.plugin", "-o", f"cache_dir={folder / 'cache'}"),
             *("-q", "--tb=short", "--color=no", "--maxfail=0", "--continue-on-collection-errors"),
             *self.arguments,
-            # Where the user takes the cache plugin out, nobody knows `cache_dir`, and warnings may be errors. Pytest
-            # takes the words literally, and a colon would end them.
-            *("-W", "ignore:Unknown config option:pytest.PytestConfigWarning"),
         ]
 
     def _environment(self, folder: Path) -> dict[str, str]:
@@ -190,6 +191,7 @@ class _Records:
     running: dict[str, None] = field(default_factory=dict)
     foreign: set[str] = field(default_factory=set)
     executed: set[tuple[str, int]] | None = None
+    evaluated: set[tuple[str, Position]] | None = None
     notes: list[str] = field(default_factory=list)
 
     @classmethod
@@ -216,6 +218,9 @@ class _Records:
         self.foreign.update(record.get("foreign", ()))
         if record.get("executed") is not None:
             self.executed = (self.executed or set()) | {(path, line) for path, line in record["executed"]}
+        if record.get("evaluated") is not None:
+            found = {(path, Position(*position)) for path, *position in record["evaluated"]}
+            self.evaluated = (self.evaluated or set()) | found
         if "note" in record:
             self.notes.append(record["note"])
 
@@ -245,6 +250,7 @@ class _Records:
             output,
             interrupted,
             None if self.executed is None else frozenset(self.executed),
+            None if self.evaluated is None else frozenset(self.evaluated),
             tuple(self.notes),
         )
 
@@ -260,15 +266,19 @@ def _case(test: str, phases: Sequence[Mapping[str, Any]]) -> CaseResult:
     """One test from its phases; those of tries that a plugin repeated do not count."""
     counted = [(phase, outcome) for phase in phases if (outcome := _outcome(phase)) is not None]
     outcome = min((outcome for _, outcome in counted), key=_WORST_FIRST.index, default=Outcome.ERROR)
-    raised = dict.fromkeys(_raised(facts) for phase, _ in counted for facts in phase.get("raised", ()))
+    raised, caught = (
+        tuple(dict.fromkeys(_raised(facts) for phase, _ in counted for facts in phase.get(what, ())))
+        for what in ("raised", "caught")
+    )
     reasons = [phase["reason"] for phase, ended in counted if ended is outcome and "reason" in phase]
     return CaseResult(
         test,
         outcome,
         phases[-1]["when"] != "collect",
-        tuple(raised),
+        raised,
         sum(phase["seconds"] for phase in phases),
         next(iter(reasons), ""),
+        caught,
     )
 
 

@@ -1,24 +1,43 @@
-"""Suspects: failing tests that may only suffer from what a failure before them left behind, and so are run alone."""
+"""Suspects: failing tests whose root cause does not show, and so are run again.
+
+Some do not see it: what they test catches what was raised, and they only miss its result. Others suffer from what a
+failure before them left behind, and show a root cause of their own in a process of their own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import replace
 
-from netra_repair.failures import CaseResult, Outcome, SuiteResult
+from netra_repair.failures import CaseResult, Outcome, Raised, SuiteResult
+from netra_repair.owners import Owner
 from netra_repair.sightings import Sighter, Sighting
+from netra_repair.suite import Suite
 from netra_repair.triage import Triage
 
-# What is run again at most: a root cause with more tests than that shows in these.
+# What is run alone at most: a root cause with more tests than that shows in these.
 MOST = 500
-# The most seconds that it may take.
+# The most seconds that running them again may take, and then running some alone.
 LIMIT_S = 120.0
 
-RunAlone = Callable[[Sequence[str]], SuiteResult]
+# On what, which attribute, and of what is called which parameter.
+_Missing = tuple[Owner, str, str]
+
+Rerun = Callable[[Sequence[str], bool], SuiteResult]
+
+
+def rerunning(suite: Suite, timeout_s: float) -> Rerun:
+    """Runs the tests of a suite again, and listens to what they catch.
+
+    Args:
+        suite: whose tests.
+        timeout_s: the most seconds of a run that a person allows.
+    """
+    return lambda tests, alone: suite.run(tests, min(timeout_s, LIMIT_S), listening=True, alone=alone)
 
 
 class Suspects:
-    """Asks suspects again, each in a process of its own, so that their own root cause shows.
+    """Asks suspects again, so that their root cause shows.
 
     An object that is made once for all tests is left half made when its making fails. The first test says why; the
     others fail at what it lacks, in ways that tell nothing.
@@ -32,31 +51,67 @@ class Suspects:
         self._sighter = sighter
         self._triage = triage
 
-    def asked_again(self, suite: SuiteResult, run_alone: RunAlone) -> SuiteResult:
+    def asked_again(self, suite: SuiteResult, rerun: Rerun, seen: Iterable[Sighting] = ()) -> SuiteResult:
         """Looks at the suspects of a run.
 
         Args:
             suite: a run of the tests.
-            run_alone: runs tests, each in a process of its own.
+            rerun: runs tests, and listens to what they catch; each in a process of its own when its second argument
+                is true.
+            seen: what is missing by other accounts than the tests'.
 
         Returns:
-            The run, with what suspects say alone where that shows a root cause; as it was when no other test shows
-            one, since then there is nothing they could suffer from.
+            The run, with what suspects say where that shows a root cause; as it was when neither another test nor
+            anybody else shows one, since then there is nothing they could suffer from.
         """
-        broken = {test: case for test, case in suite.cases.items() if _may_be_broken(case)}
         telling = self._telling(suite)
-        suspects = [test for test in broken if test not in telling][:MOST]
-        if not suspects or not telling:
-            return suite
-        alone = run_alone(suspects)
-        better = self._telling(alone)
-        told = {test: _told(broken[test], alone.cases[test]) for test in suspects if test in better}
-        return replace(suite, cases=suite.cases | told)
+        known = self._families((*seen, *telling.values()))
+        suspects = [test for test, case in suite.cases.items() if _may_be_broken(case) and test not in telling]
+        for alone in (False, True):
+            if not suspects or not known:
+                return suite
+            told = self._told(suite, rerun(suspects[:MOST] if alone else suspects, alone), known)
+            suite = replace(suite, cases=suite.cases | told)
+            suspects = [test for test in suspects if test not in told]
+        return suite
 
-    def _telling(self, suite: SuiteResult) -> set[str]:
-        """The tests that died of what may be a root cause."""
+    def _told(self, suite: SuiteResult, again: SuiteResult, known: Set[_Missing]) -> dict[str, CaseResult]:
+        """The cases of a run that show a root cause when they run again.
+
+        What was raised on the way and caught counts only where it is known to be one: code may well raise and catch
+        what means no harm.
+        """
+        telling = self._telling(again)
+        known = known | self._families(telling.values())
+        found = {}
+        for test, case in again.cases.items():
+            if test in suite.cases and case.broken:
+                raised = case.raised if test in telling else self._caught(case, known)
+                if raised:
+                    found[test] = replace(suite.cases[test], raised=raised, reason=case.reason)
+        return found
+
+    def _telling(self, suite: SuiteResult) -> dict[str, Sighting]:
+        """The tests that died of what may be a root cause, with the last such."""
         sightings = self._sighter.of_tests(suite)
-        return {sighting.test for sighting in sightings if sighting.test is not None and self._may_be_cause(sighting)}
+        return {sighting.test: sighting for sighting in sightings if sighting.test and self._may_be_cause(sighting)}
+
+    def _caught(self, case: CaseResult, known: Set[_Missing]) -> tuple[Raised, ...]:
+        """What a test, or what it tests, caught of some causes."""
+        return tuple(
+            raised
+            for raised in case.caught
+            for sighting in self._sighter.of_case(replace(case, raised=(raised,)))
+            if sighting.refusal is None and not known.isdisjoint(self._families([sighting]))
+        )
+
+    def _families(self, sightings: Iterable[Sighting]) -> set[_Missing]:
+        """What is missing, on every class of the project that may be the one that should have it."""
+        return {
+            (owner, sighting.attribute, sighting.parameter)
+            for sighting in sightings
+            for owner in self._sighter.family(sighting.receiver)
+        }
 
     def _may_be_cause(self, sighting: Sighting) -> bool:
         if not sighting.kind.is_attribute:
@@ -67,8 +122,3 @@ class Suspects:
 def _may_be_broken(case: CaseResult) -> bool:
     """An expected failure may have another reason now than the expected one."""
     return case.collected and (case.broken or case.outcome is Outcome.XFAILED)
-
-
-def _told(case: CaseResult, alone: CaseResult) -> CaseResult:
-    """A case as it ended, with what it died of alone."""
-    return replace(case, raised=alone.raised, reason=alone.reason) if alone.broken else case

@@ -83,6 +83,9 @@ class Triage:
         having = self._classes.inheriting(owner, attribute)
         if having is not None:
             return Refusal(Reason.DYNAMIC_OWNER, f"{having.name}, which inherits from {owner.name}, has `{attribute}`")
+        line = self._definitions.elsewhere(owner, attribute)
+        if line is not None:
+            return Refusal(Reason.UNREACHABLE, f"it is there on another platform or version: {owner.file}:{line}")
         return None
 
     def _refusal(self, name: str, access: Access, attribute: str) -> Refusal | None:

@@ -1,11 +1,12 @@
-"""Injected drift in twelve real packages: what the repair tool finds, what it mends, and what it leaves alone.
+"""Injected drift in real packages: what the repair tool finds, what it mends, and what it leaves alone.
 
     python -m benchmarks.repair prepare           # once: packages, environments, truth and drifts; minutes
     python -m benchmarks.repair run               # the development half
     python -m benchmarks.repair run --held-out    # the other half: only when the tool is done
     python -m benchmarks.repair report            # the tables, from the journal
 
-A run goes on where the last one stopped; `--again` forgets it. See also benchmarks.repair.peers and .speed.
+A run goes on where the last one stopped, also after `--minutes`; `--again` forgets it. See also
+benchmarks.repair.peers and .speed.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ import argparse
 import hashlib
 import json
 import sys
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict
+from itertools import zip_longest
 from pathlib import Path
+from random import Random
 from statistics import fmean
 
 from rich.console import Console
@@ -27,7 +31,7 @@ from rich.table import Table
 from benchmarks.repair.drift import Drift, Kind
 from benchmarks.repair.injections import SEED
 from benchmarks.repair.judge import baseline
-from benchmarks.repair.packages import CACHE, PACKAGES, Package, chosen, prepare
+from benchmarks.repair.packages import CACHE, PACKAGES, RETIRED, Package, chosen, prepare
 from benchmarks.repair.score import Result, Summary, summary
 from benchmarks.repair.selection import grouped, selected
 from benchmarks.repair.trials import GroupResult, append, cluster, groups, mend, read, results
@@ -50,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     running.add_argument("packages", nargs="*", metavar="PACKAGE", help="only these")
     running.add_argument("--held-out", action="store_true", help="the held-out half")
     running.add_argument("--kind", action="append", type=Kind, metavar="KIND", help="only drifts of this kind")
+    running.add_argument("--only", action="append", metavar="ID", help='only this drift, or this group: "a-1 + a-2"')
+    running.add_argument("--minutes", type=float, metavar="N", help="begin nothing new after that; run again to go on")
     running.add_argument("--again", action="store_true", help="forget what the journal says of them")
     running.set_defaults(run=_run)
     telling = commands.add_parser("report", parents=[common], help="print the tables")
@@ -97,13 +103,19 @@ def digest(packages: Iterable[Package]) -> str:
 
 def _run(asked: argparse.Namespace) -> int:
     console = Console(width=None if sys.stdout.isatty() else 120)
-    work: list[tuple[Package, Drift | tuple[Drift, ...]]] = []
+    of_each: list[list[tuple[Package, Drift | tuple[Drift, ...]]]] = []
     for package in chosen(asked.packages or None, asked.held_out):
         prepare(package)
         drifts = selected(package)
-        work += [(package, drift) for drift in drifts if not asked.kind or drift.kind in asked.kind]
-        if not asked.kind:
-            work += [(package, group) for group in grouped(package, drifts)]
+        own = [drift for drift in drifts if not asked.kind or drift.kind in asked.kind]
+        several = list(grouped(package, drifts)) if not asked.kind else []
+        items: list[Drift | tuple[Drift, ...]] = [*own, *several]
+        Random(f"{SEED} order {package.name}").shuffle(items)
+        of_each.append([(package, item) for item in items])
+    # In turn, and in no order of their kinds: a run that is stopped is a fair sample.
+    work = [item for turn in zip_longest(*of_each) for item in turn if item is not None]
+    if asked.only:
+        work = [(package, item) for package, item in work if _name(item) in asked.only]
     names = {_name(item) for _, item in work}
     if asked.again:
         kept = [result for result in read(asked.journal) if result.id not in names]
@@ -111,15 +123,31 @@ def _run(asked: argparse.Namespace) -> int:
         for result in kept:
             append(asked.journal, result)
     done = {result.id for result in read(asked.journal)}
-    with ProcessPoolExecutor(asked.workers) as pool:
-        waiting: dict[Future[Result | GroupResult], str] = {
-            pool.submit(_tried, package, item): _name(item) for package, item in work if _name(item) not in done
-        }
-        for number, future in enumerate(as_completed(waiting), 1):
-            result = future.result()
-            append(asked.journal, result)
-            console.print(f"{number}/{len(waiting)} {_line(result)}", highlight=False, markup=False, soft_wrap=True)
+    left = [(package, item) for package, item in work if _name(item) not in done]
+    for number, result in enumerate(_results(left, asked.workers, asked.minutes), 1):
+        append(asked.journal, result)
+        console.print(f"{number}/{len(left)} {_line(result)}", highlight=False, markup=False, soft_wrap=True)
     return _report(asked)
+
+
+def _results(
+    work: Iterable[tuple[Package, Drift | tuple[Drift, ...]]], workers: int, minutes: float | None
+) -> Iterator[Result | GroupResult]:
+    """What becomes of work, as it is done; nothing is begun after some minutes, and what runs then is waited for."""
+    until = None if minutes is None else time.monotonic() + 60 * minutes
+    waiting = iter(work)
+    running: set[Future[Result | GroupResult]] = set()
+    with ProcessPoolExecutor(workers) as pool:
+        while True:
+            while len(running) < workers and (until is None or time.monotonic() < until):
+                begun = next(waiting, None)
+                if begun is None:
+                    break
+                running.add(pool.submit(_tried, *begun))
+            if not running:
+                return
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
 
 
 def _name(item: Drift | tuple[Drift, ...]) -> str:
@@ -149,8 +177,13 @@ def _report(asked: argparse.Namespace) -> int:
     console = Console(width=None if sys.stdout.isatty() else 120)
     found = read(asked.journal)
     numbers = {}
-    for title, held_out in (("development half", False), ("held-out half", True)):
-        names = {package.name for package in PACKAGES if package.held_out is held_out}
+    parts = {
+        "development half": [package for package in PACKAGES if not package.held_out],
+        "held-out half": [package for package in PACKAGES if package.held_out],
+        "retired packages": RETIRED,
+    }
+    for title, packages in parts.items():
+        names = {package.name for package in packages}
         mine = [result for result in results(found) if result.package in names]
         several = [result for result in groups(found) if result.package in names]
         if not mine:

@@ -2,6 +2,9 @@
 
 A package is taken as a source distribution by pip, checked against the hash published here, and unpacked in the user's
 cache folder. Its tests run from that tree in an environment that holds their dependencies and never the package itself.
+
+The hash of its name says which half a package is in. A half that was held out, and then looked at, is spent: the six
+of seed 674 are the development half of seed 675, and six that nobody had looked at took their place.
 """
 
 from __future__ import annotations
@@ -48,9 +51,8 @@ class Package:
 
     @property
     def held_out(self) -> bool:
-        """Whether it may be looked at only in the end: the second half by the hash of the names."""
-        ranked = sorted((package.name for package in PACKAGES), key=_digest)
-        return ranked.index(self.name) >= len(ranked) // 2
+        """Whether it may be looked at only in the end: the first half by the hash of the names."""
+        return self in sorted(PACKAGES, key=lambda package: _digest(package.name))[: len(PACKAGES) // 2]
 
     @property
     def tree(self) -> Path:
@@ -79,13 +81,6 @@ TRIO = (
 
 PACKAGES = (
     Package(
-        "boltons",
-        "26.2.0",
-        "d39cfd15c1a1c3bd4d705c82252fa9edb8e4f5e8cc039f8e39afac7b1b47e92c",
-        source=".",
-        top="boltons",
-    ),
-    Package(
         "click",
         "8.5.1",
         "9bbfada76703fd1d784b83eea012e3e8c6a001a876543ef104fa56aaaeb072b4",
@@ -97,6 +92,123 @@ PACKAGES = (
             "tests/test_stream_lifecycle.py",
             "tests/test_termui.py",
         ),
+    ),
+    Package(
+        "h11",
+        "0.16.0",
+        "4e35b956cf45792e4caa5885e69fba00bdbc6ffafbfa020300e549b208ee5ff1",
+        source=".",
+        top="h11",
+        tests=("h11/tests",),
+        left_out=("h11/tests/test_against_stdlib_http.py",),
+    ),
+    Package(
+        "jinja2",
+        "3.1.6",
+        "0137fb05990d35f1275a587e9aee6d56da821fc83491a0fb838183be43f66d6d",
+        source="src",
+        top="src/jinja2",
+        requirements=("markupsafe==3.0.4", *TRIO),
+    ),
+    Package(
+        "mako",
+        "1.4.3",
+        "cd6537fe88d5fec315c55c2f8529bc4ce7a9a352ad7db3eeaa6a66e2dd4ec37a",
+        source=".",
+        top="mako",
+        tests=("test",),
+        requirements=("markupsafe==3.0.4",),
+    ),
+    Package(
+        "oauthlib",
+        "4.0.1",
+        "3d73febdb6faa00f277c81fb04be7b7586fb96fc3b7f0b9c772dada69a25ede7",
+        source=".",
+        top="oauthlib",
+        requirements=("blinker==1.9.0", "cffi==2.1.1", "cryptography==50.0.2", "pycparser==3.12", "pyjwt==2.15.1"),
+    ),
+    Package(
+        "parso",
+        "0.8.7",
+        "eaaac4c9fdd5e9e8852dc778d2d7405897ec510f2a298071453e5e3a07914bb1",
+        source=".",
+        top="parso",
+        tests=("test",),
+    ),
+    Package(
+        "simpy",
+        "4.1.2",
+        "76ef36b71e0436ba94e55febc001c78879e493a323f045bbcfbb0b216e9b1fbc",
+        source="src",
+        top="src/simpy",
+        left_out=("tests/test_rt.py",),
+    ),
+    Package(
+        "tomlkit",
+        "0.15.2",
+        "83e32755ba1d20d9340bd069ee97e9f6232ba2346b63ffcba425de01f7e327a6",
+        source=".",
+        top="tomlkit",
+        requirements=("pyyaml==6.0.3",),
+    ),
+    Package(
+        "traitlets",
+        "5.16.1",
+        "ed900c2b631aa3a112811139fa97b8d2c3bad5e989656bba4b7e52c7852c18c1",
+        source=".",
+        top="traitlets",
+        left_out=("tests/config/test_argcomplete.py", "tests/test_typing.py"),
+        requirements=("argcomplete==3.7.2",),
+    ),
+    Package(
+        "werkzeug",
+        "3.1.9",
+        "55ca7c70a75689be937aa27f8ff4b018f06ff4838fc73045560bf0f5a1291060",
+        source="src",
+        top="src/werkzeug",
+        left_out=(
+            "tests/middleware/test_http_proxy.py",
+            "tests/test_debug.py",
+            "tests/test_security.py",
+            "tests/test_serving.py",
+        ),
+        requirements=(
+            "cffi==2.1.1",
+            "cryptography==50.0.2",
+            "ephemeral-port-reserve==1.1.4",
+            "markupsafe==3.0.4",
+            "pycparser==3.12",
+            "pytest-timeout==2.4.0",
+            "watchdog==7.1.0",
+        ),
+    ),
+    Package(
+        "wsproto",
+        "1.3.2",
+        "b86885dcf294e15204919950f666e06ffc6c7c114ca900b060d6e16293528294",
+        source="src",
+        top="src/wsproto",
+        requirements=("h11==0.16.0",),
+    ),
+    Package(
+        "wtforms",
+        "3.3.2",
+        "49bb51d10b7832d497e758736da4d56f7d129a015db24756f36f28992f175404",
+        source="src",
+        top="src/wtforms",
+        left_out=("tests/test_locale_babel.py", "tests/validators/test_email.py"),
+        requirements=("markupsafe==3.0.4",),
+    ),
+)
+
+# Tuned on with seed 674, and scored no more: they run only when they are named.
+RETIRED = (
+    Package(
+        "boltons",
+        "26.2.0",
+        "d39cfd15c1a1c3bd4d705c82252fa9edb8e4f5e8cc039f8e39afac7b1b47e92c",
+        source=".",
+        top="boltons",
     ),
     Package(
         "dnspython",
@@ -117,23 +229,6 @@ PACKAGES = (
             "tests/test_tsig_doh_doq.py",
         ),
         requirements=("cffi==2.1.1", "cryptography==50.0.2", "idna==3.20", "pycparser==3.12"),
-    ),
-    Package(
-        "h11",
-        "0.16.0",
-        "4e35b956cf45792e4caa5885e69fba00bdbc6ffafbfa020300e549b208ee5ff1",
-        source=".",
-        top="h11",
-        tests=("h11/tests",),
-        left_out=("h11/tests/test_against_stdlib_http.py",),
-    ),
-    Package(
-        "jinja2",
-        "3.1.6",
-        "0137fb05990d35f1275a587e9aee6d56da821fc83491a0fb838183be43f66d6d",
-        source="src",
-        top="src/jinja2",
-        requirements=("markupsafe==3.0.4", *TRIO),
     ),
     Package(
         "markdown-it-py",
@@ -174,44 +269,6 @@ PACKAGES = (
         top="sqlparse",
         left_out=("tests/test_dos_prevention.py",),
     ),
-    Package(
-        "tomlkit",
-        "0.15.2",
-        "83e32755ba1d20d9340bd069ee97e9f6232ba2346b63ffcba425de01f7e327a6",
-        source=".",
-        top="tomlkit",
-        requirements=("pyyaml==6.0.3",),
-    ),
-    Package(
-        "werkzeug",
-        "3.1.9",
-        "55ca7c70a75689be937aa27f8ff4b018f06ff4838fc73045560bf0f5a1291060",
-        source="src",
-        top="src/werkzeug",
-        left_out=(
-            "tests/middleware/test_http_proxy.py",
-            "tests/test_debug.py",
-            "tests/test_security.py",
-            "tests/test_serving.py",
-        ),
-        requirements=(
-            "cffi==2.1.1",
-            "cryptography==50.0.2",
-            "ephemeral-port-reserve==1.1.4",
-            "markupsafe==3.0.4",
-            "pycparser==3.12",
-            "pytest-timeout==2.4.0",
-            "watchdog==7.1.0",
-        ),
-    ),
-    Package(
-        "wsproto",
-        "1.3.2",
-        "b86885dcf294e15204919950f666e06ffc6c7c114ca900b060d6e16293528294",
-        source="src",
-        top="src/wsproto",
-        requirements=("h11==0.16.0",),
-    ),
 )
 
 
@@ -231,7 +288,7 @@ def chosen(names: list[str] | None, held_out: bool) -> tuple[Package, ...]:
     """
     if names is None:
         return tuple(package for package in PACKAGES if package.held_out == held_out)
-    known = {package.name: package for package in PACKAGES}
+    known = {package.name: package for package in (*PACKAGES, *RETIRED)}
     return tuple(known[name] for name in names)
 
 

@@ -36,10 +36,15 @@ def run_alone(job: Job, item: pytest.Item) -> None:
             runner.runtestprotocol(item, log=True, nextitem=None)
         finally:
             os._exit(0)  # nothing of the parent's is flushed or torn down twice
-    until = time.monotonic() + LIMIT_S
-    while os.waitpid(child, os.WNOHANG) == (0, 0):
-        if time.monotonic() > until:
+    began = time.monotonic()
+    ended, status = os.waitpid(child, os.WNOHANG)
+    while not ended:
+        if time.monotonic() > began + LIMIT_S:
             os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return
-        time.sleep(_PAUSE_S)
+            ended, status = os.waitpid(child, 0)
+        else:
+            time.sleep(_PAUSE_S)
+            ended, status = os.waitpid(child, os.WNOHANG)
+    if status != 0:
+        reason = f"killed by signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else "ended its process"
+        job.write(test=item.nodeid, when="call", outcome="failed", seconds=time.monotonic() - began, reason=reason)

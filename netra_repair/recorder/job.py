@@ -21,10 +21,12 @@ class Job:
         import_paths: the folders that the project's modules are imported from.
         wanted: node ids, files and folders; [] for all tests.
         watched: lines from 1, by file: whether a test runs them is asked.
+        listening: whether what is raised and caught is of interest as well.
         alone: whether each test runs in a process of its own, forked after the collection.
 
     Args:
-        path: a file with a JSON object of `root`, `output`, `import_paths`, `wanted`, `watched` and `alone`.
+        path: a file with a JSON object of `root`, `output`, `import_paths`, `wanted`, `watched`, `listening` and
+            `alone`.
     """
 
     def __init__(self, path: str) -> None:
@@ -35,6 +37,7 @@ class Job:
         self.import_paths: list[str] = told["import_paths"]
         self.wanted: list[str] = told["wanted"]
         self.watched: dict[str, list[int]] = told["watched"]
+        self.listening: bool = told["listening"]
         self.alone: bool = told["alone"]
         self._output: str = told["output"]
         self._process = os.getpid()

@@ -5,16 +5,22 @@ from __future__ import annotations
 import linecache
 import re
 from itertools import islice
+from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import CodeType, FrameType, TracebackType
+    from types import FrameType, TracebackType
 
     from .job import Job
 
     Facts = dict[str, Any]
     Fallback = Callable[[str], tuple[str, int]]
+
+
+HAS_COLUMNS = hasattr(CodeType, "co_positions")  # since Python 3.11
+# What is asked for an attribute, and may pass that on.
+FORWARDERS = ("__getattr__", "__getattribute__")
 
 
 class Place(NamedTuple):
@@ -46,12 +52,30 @@ def without_forwarders(places: list[Place], name: str) -> list[Place]:
     """The frames up to the lookup itself, without the `__getattr__`s that were asked for the name."""
     while len(places) > 1:
         code, values = places[-1].frame.f_code, places[-1].frame.f_locals
-        if code.co_name not in ("__getattr__", "__getattribute__"):
+        if code.co_name not in FORWARDERS:
             break
         if name not in [values.get(parameter) for parameter in code.co_varnames[: code.co_argcount]]:
             break
         places = places[:-1]
     return places
+
+
+def is_from_below(traceback: TracebackType | None, counts: Callable[[CodeType], bool] | None = None) -> bool:
+    """Whether what was raised came out of something that was called.
+
+    Not where only a `__getattr__` was asked, for which the lookup itself failed.
+
+    Args:
+        traceback: from the frame that is asked about on.
+        counts: which code counts as called; None for all.
+    """
+    inner = traceback.tb_next if traceback is not None else None
+    while inner is not None:
+        code = inner.tb_frame.f_code
+        if code.co_name not in FORWARDERS and (counts is None or counts(code)):
+            return True
+        inner = inner.tb_next
+    return False
 
 
 def position(places: list[Place], kind: str, name: str, fallback: Fallback) -> Facts:
@@ -81,12 +105,20 @@ def position(places: list[Place], kind: str, name: str, fallback: Fallback) -> F
 def _span(place: Place) -> tuple[list[int] | None, list[int] | None]:
     """Start and end of the failed expression, lines and columns of code points from 1; None before Python 3.11."""
     code: Any = place.frame.f_code
-    if not hasattr(code, "co_positions") or place.instruction < 0:
+    if not HAS_COLUMNS or place.instruction < 0:
         return None, None
     line, end_line, column, end_column = next(islice(code.co_positions(), place.instruction // 2, None))
     if line is None or end_line is None or column is None or end_column is None:
         return None, None
     return _code_points(code, line, column), _code_points(code, end_line, end_column)
+
+
+def end_of(code: CodeType, line: int | None, column: int | None) -> tuple[int, int] | None:
+    """Where an instruction's expression ends, line and column of code points from 1; None when that is not known."""
+    if line is None or column is None:
+        return None
+    _, points = _code_points(code, line, column)
+    return line, points
 
 
 def _code_points(code: CodeType, line: int, column: int) -> list[int]:

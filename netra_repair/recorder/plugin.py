@@ -11,27 +11,33 @@ import linecache
 import os
 import re
 import sys
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from .alone import CAN_FORK, run_alone
+from .caught import Caught
 from .executed import Watch
 from .job import JOB, MESSAGE_LENGTH, Job, said
+from .places import HAS_COLUMNS
 from .raised import raised_by
 from .selection import Selection, paths
 from .threads import Threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator
 
     from .places import Facts, Fallback
 
 _CARRIED = "_netra_repair"  # a report's attribute, and a worker's output
 
 
-def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Begins to record: the first hook that pytest calls."""
+    if not pluginmanager.has_plugin("cacheprovider"):
+        # The run names a folder for it. Without the plugin nobody knows the option, and that may be an error.
+        parser.addini("cache_dir", "not used")
     pluginmanager.register(Recorder(Job(os.environ[JOB])))
 
 
@@ -59,6 +65,7 @@ class Recorder:
         self.job = job
         self._watch = Watch(job) if job.watched else None
         self._threads = Threads(job)
+        self._caught = Caught(job) if job.listening else None
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_load_initial_conftests(self, early_config: pytest.Config) -> Generator[None, Any, None]:
@@ -137,19 +144,24 @@ class Recorder:
     @pytest.hookimpl(hookwrapper=True, trylast=True)
     def pytest_runtest_setup(self) -> Generator[None, Any, None]:
         """Listens to the threads of fixtures."""
-        with self._threads.heard():
+        with self._heard():
             yield
 
     @pytest.hookimpl(hookwrapper=True, trylast=True)
     def pytest_runtest_call(self) -> Generator[None, Any, None]:
         """Listens to threads."""
-        with self._threads.heard():
+        with self._heard():
             yield
 
     @pytest.hookimpl(hookwrapper=True, trylast=True)
     def pytest_runtest_teardown(self) -> Generator[None, Any, None]:
         """Listens to threads that are ended now."""
-        with self._threads.heard():
+        with self._heard():
+            yield
+
+    @contextmanager
+    def _heard(self) -> Iterator[None]:
+        with self._threads.heard(), self._caught.heard() if self._caught is not None else nullcontext():
             yield
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
@@ -166,6 +178,7 @@ class Recorder:
         if call.excinfo is not None:
             facts = self._facts(call.excinfo.value, functools.partial(_decorator, item))
             facts["raised"] += self._threads.raised
+            facts["caught"] = self._caught.facts if self._caught is not None else []
             setattr(report, _CARRIED, json.dumps(facts))
 
     def _facts(self, error: BaseException, fallback: Fallback) -> Facts:
@@ -176,6 +189,8 @@ class Recorder:
         self._threads.forget()
         if self._watch is not None:
             self._watch.resume()
+        if self._caught is not None:
+            self._caught.forget()
         if not self.job.in_worker:
             self.job.write(running=nodeid)
 
@@ -217,8 +232,11 @@ class Recorder:
 
     @_harmless
     def _finish(self, session: Any) -> None:
-        executed = sorted(self._watch.executed) if self._watch is not None and self._watch.working else None
-        known = {"foreign": _foreign(self.job), "executed": executed}
+        known: Facts = {"foreign": _foreign(self.job)}
+        if self._watch is not None and self._watch.working:
+            known["executed"] = sorted(self._watch.executed)
+            if HAS_COLUMNS:
+                known["evaluated"] = sorted(self._watch.evaluated)
         if self.job.in_worker:
             session.config.workeroutput[_CARRIED] = json.dumps(known)
         else:
@@ -248,14 +266,22 @@ def _decorator(item: pytest.Item, name: str) -> tuple[str, int]:
     return path, first
 
 
+def _file_of(module: Any) -> Any:
+    try:
+        return getattr(module, "__file__", None)
+    except Exception:  # dead, or lazy and failing at what it would load
+        return None
+
+
 def _foreign(job: Job) -> list[str]:
     """The modules that the project has, imported from a file that is not the project's: an installed copy, say."""
     found = []
-    for name, module in sorted(sys.modules.items()):
-        filename = getattr(module, "__file__", None)
+    # A copy, which nothing interrupts: what stands there may be weak, and take itself out when it dies.
+    for name, module in sys.modules.copy().items():
+        filename = _file_of(module)
         if not isinstance(filename, str) or name == "__main__" or job.relative(filename) is not None:
             continue
         stems = [os.path.join(path, *name.split(".")) for path in job.import_paths]
         if any(os.path.isfile(f"{stem}.py") or os.path.isfile(os.path.join(stem, "__init__.py")) for stem in stems):
             found.append(name)
-    return found
+    return sorted(found)

@@ -15,6 +15,7 @@ from .places import places_of, position, without_forwarders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import TracebackType
 
     from .job import Job
     from .places import Facts, Fallback, Place
@@ -56,6 +57,17 @@ def raised_by(job: Job, error: BaseException, fallback: Fallback) -> list[Facts]
             identity += tuple(map(tuple, filter(None, (facts["start"], facts["end"]))))
             found.setdefault(identity, facts)
     return list(found.values())
+
+
+def raised_at(job: Job, error: BaseException, traceback: TracebackType) -> list[Facts]:
+    """Describes one exception that is on its way, without those it came from.
+
+    Args:
+        job: knows which files are the project's.
+        error: the exception.
+        traceback: from a frame of the project to where it was raised.
+    """
+    return _told(job, error, list(places_of(job, traceback)), lambda _: ("", 0))
 
 
 def _chain(job: Job, error: BaseException) -> Iterator[tuple[BaseException, list[Place]]]:

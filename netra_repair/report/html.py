@@ -236,7 +236,7 @@ def _tests(comparison: Comparison) -> Html:
         ("Regressed", "passed before, not passing now", "bad", comparison.regressed),
         ("Failing for another reason", "progress, not success", "wait", comparison.otherwise),
         ("Failing for the same reason", "", "wait", comparison.unchanged),
-        ("Flaky", "ending differently without any change, which proves nothing", "wait", comparison.flaky),
+        ("Flaky", "ending differently with the same code, which proves nothing", "wait", comparison.flaky),
     )
     rows = [
         element(

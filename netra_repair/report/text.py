@@ -189,7 +189,7 @@ def _print_tests(page: Page, comparison: Comparison) -> None:
         (comparison.regressed, "regressed: passed before, not passing now", "red"),
         (comparison.otherwise, "failing for another reason than before", "yellow"),
         (comparison.unchanged, "failing for the same reason as before", "yellow"),
-        (comparison.flaky, "flaky: ending differently without any change, which proves nothing", "yellow"),
+        (comparison.flaky, "flaky: ending differently with the same code, which proves nothing", "yellow"),
     ):
         page.line((f"{len(tests):>7,} ", style if tests else ""), meaning, indent=2)
         if tests is not comparison.restored or page.verbose:

@@ -544,3 +544,110 @@ def test_what_a_passing_test_runs_is_left_alone(tmp_path: Path) -> None:
     [cause] = fixed(tmp_path, Options()).causes
     assert changed(cause) == [("lib.py", 11)]
     assert refused(cause) == [("lib.py", 7, Reason.DYNAMIC_OWNER)]
+
+
+SHORT = """\
+class C:
+    def total(self):
+        return 1
+
+    def sized(self, *, limit: int):
+        return limit
+
+
+def both(c: C | None):
+    return c is not None and c.total_()
+
+
+def sized(c: C):
+    return c.sized(limit_=1)
+
+
+def run(work, *arguments):
+    try:
+        return work(*arguments)
+    except Exception:
+        return "failed"
+"""
+STOPS_SHORT = """\
+from lib import C, both, run, sized
+
+
+def test_none():
+    assert not both(None)
+
+
+def test_failing():
+    assert run(sized, None) == run(both, 1) == "failed"
+    run(sized, C())
+
+
+def test_both():
+    assert both(C()) == 1
+
+
+def test_sized():
+    assert run(sized, C()) == 1
+"""
+
+
+def test_a_place_that_a_passing_test_does_not_reach_is_repaired(tmp_path: Path) -> None:
+    """A passing test that stops short of a place, or sees it fail and expects that, does not keep it from repair."""
+    (tmp_path / "lib.py").write_text(SHORT)
+    (tmp_path / "test_lib.py").write_text(STOPS_SHORT)
+    repair = fixed(tmp_path, Options())
+    assert {cause.key: changed(cause) for cause in repair.causes} == {
+        "lib.C.total_": [("lib.py", 10)],
+        "lib.C.sized(limit_=)": [("lib.py", 14)],
+    }
+    assert repair.comparison.restored == ("test_lib.py::test_both", "test_lib.py::test_sized")
+    # What dies of it out of the test's sight belongs to it as well.
+    assert {test for cause in repair.causes for test in cause.broken} == set(repair.comparison.restored)
+
+
+DEAD = "class C:\n    def total(self):\n        return 1\n\n\ndef dead(c: C):\n    return c.total_()\n"
+SLOW = """\
+from pathlib import Path
+from lib import C, dead
+
+
+def test_dead():
+    assert dead(C()) == 1
+
+
+def test_slow():
+    runs = Path(__file__).with_name("runs")
+    runs.write_text(runs.read_text() + "." if runs.exists() else ".")
+    assert len(runs.read_text()) != 3
+"""
+DEPENDING = """\
+from lib import C, dead
+
+
+def test_dead():
+    C.done = dead(C())
+"""
+
+
+def test_a_test_that_fails_newly_once_is_flaky(tmp_path: Path) -> None:
+    """A test that fails with the changes, and passes with the same changes when it is run again, proves nothing."""
+    (tmp_path / "lib.py").write_text(DEAD)
+    (tmp_path / "test_slow.py").write_text(SLOW)
+    repair = fixed(tmp_path, Options())
+    [cause] = repair.causes
+    assert (changed(cause), repair.comparison.regressed) == ([("lib.py", 7)], ())
+    assert repair.comparison.flaky == ("test_slow.py::test_slow",)
+
+
+def test_a_test_that_fails_newly_among_the_others_has_regressed(tmp_path: Path) -> None:
+    """A test that passes by itself, and fails with the changes whenever the others run before it, is not flaky."""
+    (tmp_path / "lib.py").write_text(DEAD)
+    (tmp_path / "test_first.py").write_text(DEPENDING)
+    (tmp_path / "test_last.py").write_text(
+        "from lib import C\n\n\ndef test_last():\n    assert 'done' not in vars(C)\n"
+    )
+    repair = fixed(tmp_path, Options())
+    [cause] = repair.causes
+    assert (changed(cause), refused(cause)) == ([], [("lib.py", 7, Reason.REGRESSED)])
+    assert "test_last" in cause.plan.refused[0].refusal.detail
+    assert repair.comparison.flaky == ()

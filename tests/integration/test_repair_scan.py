@@ -55,6 +55,14 @@ class Filled:
     pass
 
 
+class Handed:
+    pass
+
+
+class Kept:
+    pass
+
+
 class Mixin:
     def greeting(self):
         return self.title
@@ -134,6 +142,26 @@ for each in ("a", "b"):
 
 def made():
     return Filled.made_a, Filled.lost_a
+""",
+    "app/tables.py": """\
+import copyreg
+
+import nowhere_orm.tables as tables
+from app.base import Handed, Kept
+from app.family import nobody
+
+
+def columns():
+    return Handed.column, Handed().column, Kept.column
+
+
+tables.mapper(
+    Handed,
+    "handed",
+)
+nobody(Kept)
+copyreg.pickle(Kept, nobody)
+kept = tables.looked_at(Kept)
 """,
     "app/calls.py": """\
 from app.base import Base
@@ -232,6 +260,15 @@ def test_subclasses_and_aliases_are_one_cause_at_the_class_above_them(scanned: S
     assert [site.receiver and site.receiver.short_name for site in family] == ["Left", "Right", "Left"]
     assert cause.owner.file == "app/base.py"
     assert not [other.key for other in scanned.findings.causes if "Left" in other.key or "Right" in other.key]
+
+
+def test_what_a_library_is_handed_may_have_anything(scanned: Scanned) -> None:
+    """A class that is given to a library for what that does to it has unknown attributes; other calls mean nothing."""
+    handed = ("app/tables.py", Reason.DYNAMIC_OWNER)
+    found = scanned.aside("column")
+    assert [(path, reason) for path, reason, _ in found] == [handed, handed]
+    assert "app/tables.py:13 hands app.base.Handed to a library" in found[0][2]
+    assert lines(scanned.cause("app.base.Kept.column")) == [("app/tables.py", 9)]
 
 
 def test_a_class_of_another_family_is_another_cause(scanned: Scanned) -> None:

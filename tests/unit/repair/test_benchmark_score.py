@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.repair.__main__ import _results
 from benchmarks.repair.drift import Drift, History, Kind, Splice, Spot, moved, spliced
 from benchmarks.repair.measure import Measured
+from benchmarks.repair.packages import PACKAGES, RETIRED, chosen
 from benchmarks.repair.score import Change, Result, SiteCount, adjusted_rand_index, changes, sites, summary
 from benchmarks.repair.selection import true_clusters
 from benchmarks.repair.tool import Report, clusters
@@ -173,3 +176,17 @@ def test_a_file_that_cannot_be_loaded_explains_its_tests() -> None:
         report, ["t/test_a.py::test_1", "t/test_b.py::test_2", "t/deep/test_c.py::test_3", "t/test_d.py::x"]
     )
     assert list(found.values()) == ["A.gone & B.gone", "A.gone", "B.gone"]
+
+
+def test_a_run_without_time_begins_nothing() -> None:
+    """After its minutes a run begins no work, so that it can be cut into slices."""
+    assert list(_results([(PACKAGES[0], DRIFT)], workers=2, minutes=0)) == []
+
+
+def test_the_hash_of_the_names_decides_the_halves() -> None:
+    """Half of the packages are held out, by nothing but the hash of their names; retired ones are in neither half."""
+    ranked = sorted(PACKAGES, key=lambda package: hashlib.sha256(package.name.encode()).hexdigest())
+    assert [package.held_out for package in ranked] == [True] * 6 + [False] * 6
+    assert not any(package.held_out for package in RETIRED)
+    assert not {package.name for package in PACKAGES} & {package.name for package in RETIRED}
+    assert [package.name for package in chosen(["sqlparse", "simpy"], held_out=False)] == ["sqlparse", "simpy"]

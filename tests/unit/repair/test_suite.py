@@ -137,6 +137,67 @@ def test_wanted_tests_run_alone(tmp_path: Path) -> None:
     ]
 
 
+LOOKUPS = """\
+class Dynamic:
+    def __getattr__(self, name): raise AttributeError(name)
+class Fixed:
+    @property
+    def real(self): raise AttributeError("of something below")
+def called(*, limit): return {}[limit]
+def stops(thing): return thing is not None and thing.name
+def raises(thing):
+    return thing.name
+def forwards(thing): return Dynamic().name
+def property_fails(thing): return Fixed().real
+def misnamed(thing): return called(limits=1)
+def fails_below(thing): return called(limit=1)
+def é(thing): return "é🐍", thing.name
+"""
+
+
+def test_each_lookup_and_call_of_a_line_is_told_by_itself(tmp_path: Path) -> None:
+    """A line that stops before a lookup, or whose lookup fails and is caught, does not show that something is there.
+
+    What a property or a called function raises shows that they are.
+    """
+    names = ("stops", "raises", "forwards", "property_fails", "misnamed", "fails_below", "é")
+    calls = "".join(f"    with suppress(Exception): work.{name}(None)\n" for name in names)
+    test = f"from contextlib import suppress\nimport work\ndef test_it():\n{calls}    work.é(work)\n"
+    test = test.replace("work.é(work)", "work.name = 1; work.é(work)")
+    root = project(tmp_path, {"work.py": LOOKUPS, "test_it.py": test})
+    result = Suite(root, PYTHON, [root]).run(watched={"work.py": range(1, 20)})
+    assert (outcomes(result), result.notes) == ([("test_it.py::test_it", "passed")], ())
+    assert result.executed is not None
+    assert {("work.py", line) for line in (7, 9, 10, 11, 12, 13, 14)} <= result.executed
+    texts = LOOKUPS.splitlines()
+    assert result.evaluated is not None
+    ends = {(place.line, texts[place.line - 1][: place.column - 1].split()[-1]) for _, place in result.evaluated}
+    assert {end for end in ends if end[0] > 6} == {
+        *((10, "Dynamic()"), (11, "Fixed()"), (11, "Fixed().real"), (13, "called(limit=1)"), (14, "thing.name"))
+    }
+
+
+def test_what_dies_while_a_run_ends_does_not_lose_it(tmp_path: Path) -> None:
+    """A module that takes itself out of `sys.modules`, or is a dead proxy there, costs nothing of the result."""
+    test = """\
+import sys, weakref
+from types import ModuleType
+class Leaving(ModuleType):
+    def __getattr__(self, name):
+        for other in [each for each in sys.modules if each.startswith("leaving")]:
+            del sys.modules[other]
+        raise ReferenceError(name)
+def test_it():
+    for number in range(9):
+        sys.modules[f"leaving{number}"] = Leaving("leaving")
+        del sys.modules[f"leaving{number}"].__dict__["__spec__"]
+    sys.modules["dead"] = weakref.proxy(ModuleType("dead"))
+"""
+    root = project(tmp_path, {"test_it.py": test})
+    result = Suite(root, PYTHON, [root]).run()
+    assert (outcomes(result), result.interrupted, result.notes) == ([("test_it.py::test_it", "passed")], None, ())
+
+
 def test_workers_of_xdist_are_heard(tmp_path: Path) -> None:
     """With -n, what the workers know arrives: outcomes, what was raised, executed lines; and a crash costs one test."""
     files = {
@@ -290,12 +351,16 @@ def test_no_tests_is_an_exit_code(tmp_path: Path) -> None:
     assert (result.cases, result.exit_code, result.interrupted) == ({}, 5, None)
 
 
+@pytest.mark.parametrize("strict", ["filterwarnings = error", "addopts = --strict-config", "strict = true"])
 @pytest.mark.parametrize("where", ["its configuration", "the user's arguments"])
-def test_a_project_without_the_cache_plugin_runs(where: str, tmp_path: Path) -> None:
-    """The option for the cache is no error where pytest does not know it and warnings are errors."""
+def test_a_project_without_the_cache_plugin_runs(where: str, strict: str, tmp_path: Path) -> None:
+    """The option for the cache is no error where pytest does not know it and takes what it does not know amiss."""
     without = ("-p", "no:cacheprovider")
-    configured = f"addopts = {' '.join(without)}\n" if where == "its configuration" else ""
-    (tmp_path / "pytest.ini").write_text(f"[pytest]\nfilterwarnings = error\n{configured}")
+    configured = where == "its configuration"
+    lines = [strict, "addopts = " + " ".join(without)] if configured else [strict]
+    if configured and strict.startswith("addopts"):
+        lines = [f"{strict} {' '.join(without)}"]
+    (tmp_path / "pytest.ini").write_text("\n".join(["[pytest]", *lines, ""]))
     (tmp_path / "test_one.py").write_text("def test_a(): pass\n")
     result = Suite(tmp_path, Path(sys.executable), [tmp_path], () if configured else without).run()
     assert [case.outcome for case in result.cases.values()] == [Outcome.PASSED]

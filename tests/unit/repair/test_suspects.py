@@ -109,14 +109,15 @@ def test_suspects_show_their_own_root_cause_alone(tmp_path: Path) -> None:
     searched, sighter, suite = made(tmp_path, FILES)
     together = suite.run()
     assert died_of(sighter, together) == {"a": ["prepare"], "d": ["parts"]}
-    asked: list[Sequence[str]] = []
+    asked: list[tuple[Sequence[str], bool]] = []
 
-    def run_alone(tests: Sequence[str]) -> SuiteResult:
-        asked.append(tests)
-        return suite.run(tests, alone=True)
+    def rerun(tests: Sequence[str], alone: bool) -> SuiteResult:
+        asked.append((tests, alone))
+        return suite.run(tests, alone=alone)
 
-    found = searched.asked_again(together, run_alone)
-    assert asked == [NAMES[1:5] + NAMES[6:]]
+    found = searched.asked_again(together, rerun)
+    # Without the first test the second one is the first that asks for the object.
+    assert asked == [([*NAMES[1:5], NAMES[6]], False), ([*NAMES[2:5], NAMES[6]], True)]
     assert died_of(sighter, found) == {letter: ["prepare"] for letter in "abcdg"}
     outcomes = {test: case.outcome for test, case in together.cases.items()}
     assert {test: case.outcome for test, case in found.cases.items()} == outcomes
@@ -130,18 +131,82 @@ def test_without_a_root_cause_nothing_is_run_again(tmp_path: Path, tests: str) -
     searched, _, suite = made(tmp_path, {**FILES, "tests/test_it.py": tests})
     together = suite.run()
 
-    def run_alone(tests: Sequence[str]) -> SuiteResult:
+    def rerun(tests: Sequence[str], alone: bool) -> SuiteResult:
         raise AssertionError(tests)
 
-    assert searched.asked_again(together, run_alone) is together
+    assert searched.asked_again(together, rerun) is together
 
 
-def test_few_are_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of very many suspects the first are run again."""
-    monkeypatch.setattr(suspects, "MOST", 2)
+def test_few_are_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of very many suspects the first are run alone."""
+    monkeypatch.setattr(suspects, "MOST", 1)
     searched, sighter, suite = made(tmp_path, FILES)
-    found = searched.asked_again(suite.run(), lambda tests: suite.run(tests, alone=True))
+    found = searched.asked_again(suite.run(), lambda tests, alone: suite.run(tests, alone=alone))
     assert died_of(sighter, found) == {"a": ["prepare"], "b": ["prepare"], "c": ["prepare"], "d": ["parts"]}
+
+
+CATCHING = """\
+import threading
+from pkg.lexer import Group, Lexer, Token
+
+class Helper:
+    def __getattr__(self, name):
+        return getattr(Group(), name)
+
+def run(work):
+    try:
+        work()
+    except Exception:
+        return 1
+    return 0
+
+def duck(thing):
+    try:
+        return thing.quack
+    except AttributeError:
+        return len
+
+def in_thread(work):
+    thread = threading.Thread(target=run, args=(work,))
+    thread.start()
+    thread.join()
+    return 1
+
+def test_a(): Lexer().scan()
+def test_b(): assert run(Lexer.one) == 0
+def test_c(): assert run(lambda: Lexer().scan(1)) == 0
+def test_d(): assert run(lambda: duck(Lexer())(Group().quack)) == 0
+def test_e(): assert run(lambda: Group().scan()) == 0
+def test_f(): assert run(lambda: Helper().prepare()) == 0
+def test_g(): assert in_thread(lambda: Lexer().scan()) == 0
+def test_h(): assert run(lambda: Lexer().scan()) == 1
+def test_i(): Token().quack
+"""
+
+
+def test_what_a_test_does_not_see_is_heard(tmp_path: Path) -> None:
+    """A failure that what is tested has caught explains its test where something else shows it to be a root cause.
+
+    Not what another class lacks, nor what only this test raises, nor what the code around expects.
+    """
+    searched, sighter, suite = made(tmp_path, {**FILES, "tests/test_it.py": CATCHING})
+    together = suite.run()
+    assert died_of(sighter, together) == {"a": ["scan"], "i": ["quack"]}
+    found = searched.asked_again(together, lambda tests, alone: suite.run(tests, listening=True, alone=alone))
+    assert died_of(sighter, found) == {**{letter: ["scan"] for letter in "acg"}, "d": ["quack"], "i": ["quack"]}
+    outcomes = {test: case.outcome for test, case in together.cases.items()}
+    assert {test: case.outcome for test, case in found.cases.items()} == outcomes
+    assert all(not case.raised for case in found.cases.values() if case.outcome is Outcome.PASSED)
+
+
+def test_others_show_what_no_test_sees(tmp_path: Path) -> None:
+    """What a checker has seen explains tests, too, though no test dies of it openly."""
+    searched, sighter, suite = made(tmp_path, {**FILES, "tests/test_it.py": CATCHING})
+    seen = [each for each in sighter.of_tests(suite.run()) if each.attribute == "scan"]
+    (tmp_path / "tests/test_it.py").write_text(CATCHING.replace("def test_a", "def a").replace("def test_i", "def i"))
+    together = suite.run()
+    found = searched.asked_again(together, lambda tests, alone: suite.run(tests, listening=True, alone=alone), seen)
+    assert (died_of(sighter, together), died_of(sighter, found)) == ({}, {"c": ["scan"], "g": ["scan"]})
 
 
 ALONE = """\
@@ -173,7 +238,7 @@ def test_last(): pass
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_test_alone_is_in_its_own_process(tmp_path: Path) -> None:
-    """Nothing of one test is left in another, a crash ends no other, and outcomes are those of a usual run."""
+    """Nothing of one test is left in another, a crash ends no other and is told, the rest ends as usual."""
     write_files(tmp_path, {"test_alone.py": ALONE.encode()})
     result = Suite(tmp_path, Path(sys.executable), [tmp_path]).run(alone=True)
     found = {test.partition("::test_")[2]: case.outcome for test, case in result.cases.items()}
@@ -181,7 +246,9 @@ def test_a_test_alone_is_in_its_own_process(tmp_path: Path) -> None:
     assert found.pop("fail") is Outcome.FAILED
     assert found.pop("teardown") is Outcome.ERROR
     assert found.pop("skip") is Outcome.SKIPPED
-    assert set(found.values()) <= {Outcome.ERROR, Outcome.PASSED}
+    assert found == {"crash[1]": Outcome.FAILED, "exit": Outcome.FAILED}
+    assert result.cases["test_alone.py::test_crash[1]"].reason == "killed by signal 9"
+    assert result.cases["test_alone.py::test_exit"].reason == "ended its process"
     assert [raised.name for raised in result.cases["test_alone.py::test_fail"].raised] == ["gone"]
     assert (result.interrupted, result.notes) == (None, ())
 

@@ -41,6 +41,35 @@ class Half:
 
 
 Point = namedtuple("Point", "x y")
+
+
+class Meta(type):
+    def shown(cls):
+        return cls.title
+""",
+    "pkg/systems.py": b"""\
+import sys
+
+if sys.platform == "no such":
+    import wrong as gone
+
+    def opened(first, *, second): third = 1
+else:
+    here = 1
+if sys.version_info < (3, 0):
+    try:
+        old: int
+    except ImportError:
+        older, oldest = 1, 2
+
+
+class Here:
+    if sys.platform == "no such":
+        import gone
+        def size(self): ...
+    def shown(self):
+        if sys.platform == "no such":
+            inner = 1
 """,
     "pkg/open.py": b"class Half:\n    def __getattr__(self, name):\n        return name\n",
     "pkg/whole.py": b"class Open:\n    def __getattr__(self, name):\n        return name\n",
@@ -60,7 +89,7 @@ def triage(definitions: Definitions, tmp_path_factory: pytest.TempPathFactory) -
     """The triage of the project, whose sources lie in the same places of another folder."""
     root = tmp_path_factory.mktemp("triage")
     write_files(root, FILES)
-    own = Definitions(root, (root,))
+    own = Definitions(root, (root,), python_version="3.11.7")
     project = Project(root, Path(sys.executable), "3.11.7", (root,), (), tuple(sorted(FILES)), ())
     return Triage(own, ClassStatements(project, own))
 
@@ -138,6 +167,11 @@ def test_other_findings_are_not_ruled_out(triage: Triage) -> None:
         ("pkg.base.Open", "gone", Reason.DYNAMIC_OWNER),
         ("pkg.base", "gone", None),
         ("builtins.str", "gone", Reason.OUTSIDE_THE_PROJECT),
+        ("pkg.base.Meta", "title", Reason.DYNAMIC_OWNER),
+        *(("pkg.systems", name, Reason.UNREACHABLE) for name in ("gone", "opened", "old", "older", "oldest")),
+        *(("pkg.systems", name, None) for name in ("wrong", "first", "second", "third", "size", "inner")),
+        *(("pkg.systems.Here", name, Reason.UNREACHABLE) for name in ("gone", "size")),
+        *(("pkg.systems.Here", name, None) for name in ("opened", "inner", "second")),
     ],
 )
 def test_an_owner_speaks_for_itself(
