@@ -15,6 +15,7 @@ from netra_repair.project import Project
 from netra_repair.receivers import Receivers
 from netra_repair.source import Source, UnreadableSource, bytes_of
 from netra_repair.spellings import last_name
+from netra_repair.words import Words
 
 _UNUSABLE = (UnreadableSource, SyntaxError, ValueError, RecursionError, MemoryError)
 
@@ -26,12 +27,14 @@ class HandingOver:
         project: whose sources.
         definitions: knows the MROs, and which modules are the project's.
         receivers: tells what an expression is.
+        words: knows which files have a name at all.
     """
 
-    def __init__(self, project: Project, definitions: Definitions, receivers: Receivers) -> None:
+    def __init__(self, project: Project, definitions: Definitions, receivers: Receivers, words: Words) -> None:
         self._project = project
         self._definitions = definitions
         self._receivers = receivers
+        self._words = words
 
     def of(self, owner: Owner) -> str | None:
         """A place that hands over a class, or one that it inherits from.
@@ -45,14 +48,15 @@ class HandingOver:
         if owner.kind is not OwnerKind.CLASS:
             return None
         above = [each for each in self._definitions.mro(owner) if each.is_inside]
-        names = b"|".join(re.escape(each.short_name.encode()) for each in above)
-        call = re.compile(rb"^[ \t]*[\w.]+[ \t]*\([^()#]*\b(?:" + names + rb")\b", re.MULTILINE)
-        for path in self._project.sources:
+        names = {each.short_name for each in above}
+        spelled = b"|".join(re.escape(name.encode()) for name in names)
+        call = re.compile(rb"^[ \t]*[\w.]+[ \t]*\([^()#]*\b(?:" + spelled + rb")\b", re.MULTILINE)
+        for path in self._words.files(*names):
             if call.search(bytes_of(self._project.root / path)) is None:
                 continue
             try:
                 source = Source.read(self._project.root, path)
-                handed = list(self._handed(parsed(source.text), {each.short_name for each in above}))
+                handed = list(self._handed(parsed(source.text), names))
             except _UNUSABLE:
                 continue
             for argument in handed:

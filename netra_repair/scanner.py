@@ -81,7 +81,7 @@ class Scanner:
         self._occurrences = Occurrences(project)
         self._unproven = UnprovenReferences(self._files, self._occurrences, self._receivers)
         self._computed_writers = ComputedWriters(project, self._definitions, self._receivers, self._words)
-        self._handing_over = HandingOver(project, self._definitions, self._receivers)
+        self._handing_over = HandingOver(project, self._definitions, self._receivers, self._words)
         self._explainer = Explainer(project, self._definitions, self._receivers, self._occurrences, self._words, git)
         self._seconds: dict[str, float] = {}
 
