@@ -192,7 +192,10 @@ async def watch_events(
     await log.read(last_event_id, 1)  # an unknown thread is a 404, not an empty stream
     stream = EventStream(principal, log, services.hub, services.connections, room=services.room)
     stream.open((context.user_id, thread_id))
-    if not await services.accounts.holds(principal):  # it may have ended before there was a stream to end
+    try:
+        if not await services.accounts.holds(principal):  # it may have ended before there was a stream to end
+            raise AuthenticationError(SESSION_ENDED)
+    except BaseException:
         stream.release()
-        raise AuthenticationError(SESSION_ENDED)
+        raise
     return _EventStreamResponse(stream.chunks(last_event_id))

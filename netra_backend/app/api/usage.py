@@ -58,6 +58,9 @@ async def upload_usage_records(request: Request, context: ContextDep, services: 
             upload = await UsageRecordRepository(context, services.database).add(
                 read_records(text, format_), most=services.settings.max_usage_records_per_user
             )
+        except BaseException:
+            await services.eraser.finish_usage_records(context)
+            raise
         finally:
             text.detach()
     services.stored_bytes.forget(context.user_id)

@@ -80,6 +80,9 @@ class Tenure:
                 _logger.critical("this server ends: its connection to the database was lost, and %s", error)
                 loop.call_soon_threadsafe(lost)
                 return
+            except Exception:  # nobody begins runs meanwhile, and the next look may do better
+                self._is_held = False
+                _logger.exception("whether this server has the database for itself cannot be told now")
             if not self._is_held:
                 self._stop.wait(RETRY_SECONDS)
 

@@ -71,7 +71,8 @@ class LimitExceededError(RefusedError):
     """Raised when a user asks for more than the settings grant.
 
     Attributes:
-        retry_after: seconds after which it works at the latest; None when that depends on what the user does.
+        retry_after: seconds after which to try again; where only time or this user's own runs hold it up, it works then
+            at the latest. None when that depends on what the user does.
     """
 
     code = "limit_exceeded"

@@ -688,6 +688,7 @@ function enter({ user_id: user, email, csrf_token: csrf }) {
 }
 
 function leave(message = null) {
+  if (session?.leaving) message = null; // the server ends the socket too, which tells nothing new then
   session = null;
   disconnect();
   unaccepted.clear();
@@ -727,9 +728,19 @@ $("gate-form").addEventListener("submit", async (event) => {
   }
 });
 $("gate-switch").addEventListener("click", () => showGate(!signingUp));
-$("sign-out").addEventListener("click", () => {
-  call("POST", "/auth/logout", { csrf: session.csrf }).catch(() => {});
-  leave();
+$("sign-out").addEventListener("click", async () => {
+  const mine = session;
+  mine.leaving = true;
+  try {
+    await api("POST", "/auth/logout");
+  } catch (error) {
+    // The cookie still counts, so whoever comes next would be let in: nothing is hidden as if it did not.
+    if (session === mine && error.status !== 401) {
+      mine.leaving = false;
+      return notify("You are still signed in: the server cannot be reached. Try again.", "error");
+    }
+  }
+  if (session === mine) leave();
 });
 
 $("file").addEventListener("change", async () => {

@@ -55,10 +55,13 @@ _STOP: Final = (
 
 
 def _is_kept(table: Table) -> ColumnElement[bool]:
-    """That the upload of a row was not erased."""
+    """That the upload of a row is complete, and was not erased."""
     upload = usage_uploads.alias("of_row")
     return exists().where(
-        upload.c.user_id == bindparam(OWNER), upload.c.upload_id == table.c.upload_id, upload.c.erased_at.is_(None)
+        upload.c.user_id == bindparam(OWNER),
+        upload.c.upload_id == table.c.upload_id,
+        upload.c.completed_at.is_not(None),
+        upload.c.erased_at.is_(None),
     )
 
 

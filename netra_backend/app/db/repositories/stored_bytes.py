@@ -12,6 +12,7 @@ from sqlalchemy.sql.functions import GenericFunction
 from netra_backend.app.db.tables import events, threads, usage_records, usage_uploads
 
 from .repository import Repository, own
+from .usage_records import OF_UPLOAD
 
 USAGE_RECORD_BYTES: Final = 256
 """What a usage record is counted as; each is about so large, and to measure a million of them takes its time."""
@@ -37,13 +38,10 @@ _LOGGED: Final = (
     .join_from(events, threads, _OF_THREAD)
     .where(own(events), threads.c.erased_at.is_(None))
 )
-_OF_UPLOAD: Final = (usage_uploads.c.user_id == usage_records.c.user_id) & (
-    usage_uploads.c.upload_id == usage_records.c.upload_id
-)
 _USAGE_RECORDS: Final = (
     select(func.count())
-    .join_from(usage_records, usage_uploads, _OF_UPLOAD)
-    .where(own(usage_records), own(usage_uploads), usage_uploads.c.erased_at.is_(None))
+    .join_from(usage_records, usage_uploads, OF_UPLOAD)
+    .where(own(usage_records), usage_uploads.c.erased_at.is_(None))
 )
 
 

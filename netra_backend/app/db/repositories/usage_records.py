@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any, Final
 from uuid import uuid4
 
-from sqlalchemy import Connection, Row, Select, bindparam, delete, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from netra_backend.app.db.bulk import execute_many
@@ -41,16 +41,17 @@ class Upload:
     accepted: int
 
 
-_OF_UPLOAD: Final = (usage_uploads.c.user_id == usage_records.c.user_id) & (
+OF_UPLOAD: Final = (usage_uploads.c.user_id == usage_records.c.user_id) & (
     usage_uploads.c.upload_id == usage_records.c.upload_id
 )
+"""Joins a record with its upload."""
 _IS_SEEN: Final = usage_uploads.c.completed_at.is_not(None) & usage_uploads.c.erased_at.is_(None)
 _PLACE: Final = (usage_records.c.upload_id, usage_records.c.line)
 
 
 def _seen(*columns: Any) -> Select[Any]:
     """A selection of the user's records whose upload is complete and not erased."""
-    return select(*columns).join_from(usage_records, usage_uploads, _OF_UPLOAD).where(own(usage_records), _IS_SEEN)
+    return select(*columns).join_from(usage_records, usage_uploads, OF_UPLOAD).where(own(usage_records), _IS_SEEN)
 
 
 _PAGE: Final = _seen(*_PLACE, *_COLUMNS).order_by(*_PLACE).limit(bindparam("rows"))
@@ -59,7 +60,7 @@ _INSERT: Final = insert(usage_records)
 _INSERTED: Final = ("user_id", "upload_id", "line", *_FIELDS)
 _COUNT_WITH: Final = (
     select(func.count())
-    .join_from(usage_records, usage_uploads, _OF_UPLOAD)
+    .join_from(usage_records, usage_uploads, OF_UPLOAD)
     .where(own(usage_records), _IS_SEEN | (usage_uploads.c.upload_id == bindparam("with_upload")))
 )
 _COMPLETE: Final = (
@@ -67,7 +68,11 @@ _COMPLETE: Final = (
     .where(own(usage_uploads), usage_uploads.c.upload_id == bindparam("of_upload"))
     .values(completed_at=bindparam("completed_at"))
 )
-_FORGET: Final = delete(usage_uploads).where(own(usage_uploads), usage_uploads.c.upload_id == bindparam("upload_id"))
+_GIVE_UP: Final = (
+    update(usage_uploads)
+    .where(own(usage_uploads), usage_uploads.c.upload_id == bindparam("of_upload"))
+    .values(erased_at=bindparam("erased_at"))
+)
 _COUNT: Final = _seen(func.count())
 _ERASE: Final = update(usage_uploads).where(own(usage_uploads), _IS_SEEN).values(erased_at=bindparam("erased_at"))
 _SEEN_IDS: Final = select(usage_uploads.c.upload_id).where(own(usage_uploads), _IS_SEEN)
@@ -117,7 +122,8 @@ class UsageRecordRepository(Repository):
             The upload.
 
         Raises:
-            LimitExceededError: the user would have more than `most`; nothing is kept.
+            LimitExceededError: the user would have more than `most`; nothing is kept, and what stands of it is left to
+                `Eraser.finish_usage_records`, as with every error.
             NotFoundError: the account was erased meanwhile.
         """
         upload_id = str(uuid4())
@@ -134,8 +140,8 @@ class UsageRecordRepository(Repository):
                 await self._write(store)
         except BaseException:
             if accepted:  # an earlier chunk may stand; it was never seen and never will be
-                forgotten = self._write(partial(self._forget, upload_id))
-                await asyncio.shield(forgotten)
+                given_up = self._write(partial(self._give_up, upload_id))
+                await asyncio.shield(given_up)
             raise
         return Upload(upload_id, accepted)
 
@@ -166,8 +172,9 @@ class UsageRecordRepository(Repository):
                 raise LimitExceededError(f"you may keep at most {most} usage records; delete the old ones first")
             self._execute(connection, _COMPLETE, of_upload=upload_id, completed_at=now)
 
-    def _forget(self, upload_id: str, connection: Connection) -> None:
-        self._execute(connection, _FORGET, upload_id=upload_id)
+    def _give_up(self, upload_id: str, connection: Connection) -> None:
+        """Leave the records to the eraser: to delete hundreds of thousands at once would hold up every other write."""
+        self._execute(connection, _GIVE_UP, of_upload=upload_id, erased_at=datetime.now(UTC))
 
     async def erase(self) -> int:
         """Erase all records: from now on they are not there. `Eraser.finish_usage_records` takes them away, in batches.
