@@ -30,6 +30,7 @@ class Account:
         replacement: what was chosen then; it stays, whatever fewer sites would speak for later.
         plan: the last one, for what it refuses.
         is_trial: whether the replacement is only likely, and the tests must confirm it.
+        is_told: whether a person named it: then it stays, whatever the tests that died there say now.
         kept: the changed files, in the positions of the project's own files.
         refused: sites that no plan could change, as they were first seen.
         taken_back: sites that the tests spoke against.
@@ -42,6 +43,7 @@ class Account:
     replacement: str
     plan: Plan
     is_trial: bool = False
+    is_told: bool = False
     kept: list[FilePlan] = field(default_factory=list)
     refused: dict[SiteKey, RefusedSite] = field(default_factory=dict)
     taken_back: list[RefusedSite] = field(default_factory=list)
@@ -79,43 +81,83 @@ class Account:
                 if refusal is not None:
                     self.taken_back.append(RefusedSite(site.site, refusal))
 
-    def is_unconfirmed(self, current: SuiteResult, flaky: Collection[str]) -> bool:
-        """Whether the replacement was only likely, and the tests do not confirm it.
+    def unconfirmed(
+        self, current: SuiteResult, flaky: Collection[str], missing: Collection[str]
+    ) -> dict[SiteKey, Refusal]:
+        """The changed places that the tests which died there do not confirm.
 
-        They do when one of the tests that died there passes now, and every other dies of something else that is
-        missing, or of the same at a place that was left alone.
+        A test confirms when it passes, or dies of something else that is missing by itself, or of the same at a place
+        that was left alone. What is only likely needs them all, and one that passes. What was chosen has other grounds,
+        and a test may fail for more than one reason: it loses the places where none of theirs confirms, and all of
+        them when none of its own does.
 
         Args:
             current: a run of all tests with what was kept.
             flaky: tests that prove nothing.
+            missing: the tests of that run that die of what is missing by itself, not by this replacement.
 
         Returns:
-            Whether what was kept must be taken back.
+            Why, for each place that must be taken back.
         """
-        if not self.is_trial or not self.kept:
-            return False
-        ended = [current.cases.get(test) for test in followed(sorted(self.broken), current) if test not in flaky]
-        passing = [case for case in ended if case is not None and not case.broken]
-        moved_on = [case for case in ended if case is not None and self._died_elsewhere(case)]
-        return not passing or len(passing) + len(moved_on) < len(ended)
+        places = [site.site for file in self.kept for site in file.sites]
+        if self.is_told or not places:
+            return {}
+        failing = self._failing(self.broken, current, flaky, missing)
+        ended = self._ended(self.broken, current, flaky)
+        if self.is_trial:
+            holds = any(case is not None and not case.broken for case in ended.values()) and not failing
+            return {} if holds else self._refusals(places, failing or ended)
+        if ended and len(failing) == len(ended):
+            return self._refusals(places, failing)
+        found: dict[SiteKey, Refusal] = {}
+        for site in places:
+            failing = self._failing(site.tests, current, flaky, missing)
+            if failing and len(failing) == len(self._ended(site.tests, current, flaky)):
+                found |= self._refusals([site], failing)
+        return found
 
-    def withdraw(self) -> None:
-        """Takes back everything that was kept."""
-        refusal = Refusal(
-            Reason.NOT_CONFIRMED,
-            f"`{self.replacement}` was likely, but the tests that died there do not pass with it",
-        )
-        self.taken_back += [RefusedSite(site.site, refusal) for file in self.kept for site in file.sites]
-        self.kept.clear()
+    def withdraw(self, reasons: Mapping[SiteKey, Refusal]) -> None:
+        """Takes back places that were kept.
+
+        Args:
+            reasons: the places, and why.
+        """
+        left = []
+        for file in self.kept:
+            self.take_back(replace(self.plan, files=(file,)), reasons)
+            left.append(replace(file, sites=tuple(site for site in file.sites if key_of(site.site) not in reasons)))
+        self.kept = [file for file in left if file.sites]
         self.rolled_back += 1
 
     def kept_plan(self, origin: Path) -> Plan:
         """The plan of what was kept, for the project's own files."""
         return replace(self.plan, cause=self.cause.key, files=tuple(_joined(self.kept, origin)))
 
-    def _died_elsewhere(self, case: CaseResult) -> bool:
+    @staticmethod
+    def _ended(tests: Iterable[str], current: SuiteResult, flaky: Collection[str]) -> dict[str, CaseResult | None]:
+        """How tests end that died of it before; None for one that is not there any more."""
+        return {test: current.cases.get(test) for test in followed(sorted(tests), current) if test not in flaky}
+
+    def _failing(
+        self, tests: Iterable[str], current: SuiteResult, flaky: Collection[str], missing: Collection[str]
+    ) -> list[str]:
+        """Those of the tests that do not confirm it."""
+        ended = self._ended(tests, current, flaky)
+        return [test for test, case in ended.items() if case is None or not self._confirms(case, missing)]
+
+    def _confirms(self, case: CaseResult, missing: Collection[str]) -> bool:
         names = {raised.name for raised in case.raised}
-        return case.broken and bool(names) and self.replacement not in names
+        moved_on = self.replacement not in names and (case.test in missing or self.cause.attribute in names)
+        return not case.broken or moved_on
+
+    def _refusals(self, sites: Iterable[Site], tests: Collection[str]) -> dict[SiteKey, Refusal]:
+        decision = "likely" if self.is_trial else "chosen"
+        told = f": {min(tests)}" if tests else ""
+        refusal = Refusal(
+            Reason.NOT_CONFIRMED,
+            f"`{self.replacement}` was {decision}, but tests that died there do not pass with it{told}",
+        )
+        return {key_of(site): refusal for site in sites}
 
     def closed(self, comparison: Comparison, after: SuiteResult, origin: Path) -> CauseRepair:
         """What became of the cause.

@@ -60,8 +60,8 @@ class Candidate:
 class Decision(StrEnum):
     """What the ranking comes to.
 
-    CHOSEN is good enough by itself. LIKELY is tried, and kept only when the tests that died there pass with it. TIE and
-    NONE need a person's word.
+    CHOSEN has grounds of its own. LIKELY has none but a similar name, or that nothing uses it: it is tried where tests
+    die, and kept only when they pass with it. TIE and NONE need a person's word.
     """
 
     CHOSEN = "chosen"

@@ -10,7 +10,7 @@ from netra_repair.arguments import accepts_keyword
 from netra_repair.candidates import Candidate, Clue, Evidence
 from netra_repair.causes import Site
 from netra_repair.history import Past
-from netra_repair.likeness import SAME_NAME, adds_nothing, adds_one_word, is_sibling, is_synonym, likeness
+from netra_repair.likeness import SAME_NAME, is_sibling, likeness
 from netra_repair.owners import Access, Member, MemberKind, Owner
 from netra_repair.references import Use
 from netra_repair.usages import Usage, UsedCall
@@ -125,7 +125,11 @@ def evidence(
 
 
 def has_grounds(question: Question, candidate: Candidate) -> bool:
-    """Whether something speaks for this candidate in particular, and its sites fit."""
+    """Whether something speaks for this candidate in particular, and its sites fit.
+
+    A name that is only nearly the missing one is none, whatever else fits and however unused the candidate is: a value
+    of its own may be called just so (`default_type`, `default_type_handler`). That is for the tests to say.
+    """
     clues = {each.clue: each for each in candidate.evidence if each.weight > 0}
     share = candidate.fits / candidate.sites if candidate.sites else 1.0
     if Clue.HISTORY in clues or Clue.HINT in clues:
@@ -134,13 +138,7 @@ def has_grounds(question: Question, candidate: Candidate) -> bool:
     is_demoted = candidate.member.is_private and not question.attribute.startswith("_")
     if share < question.weights.fitting or is_beside or is_demoted:
         return False
-    alike = likeness(question.attribute, candidate.name)
-    if alike >= SAME_NAME:
-        return True
-    if Clue.UNUSED in clues and share == 1.0:
-        # Of 520 methods of real libraries that were taken away, none had a neighbour that these rules took for it.
-        return any(nearly(question.attribute, candidate.name) for nearly in (is_synonym, adds_nothing, adds_one_word))
-    return _is_used_instead(question, candidate)
+    return likeness(question.attribute, candidate.name) >= SAME_NAME or _is_used_instead(question, candidate)
 
 
 def _keyword_evidence(question: Question, member: Member) -> Iterator[Evidence]:

@@ -107,9 +107,11 @@ class Fixer:
             asked = latest.causes
             if self._options.causes:
                 asked = tuple(each for each in asked if each.key in wanted or self._account_of(each) is not None)
-        if self._withdraw_unconfirmed(current):
-            current = self._run_all()
-            latest = self._scanner.scan(self._options.paths, current)
+        # First what was only likely: what it gave may be what the tests of the others fail of.
+        for is_trial in (True, False):
+            if self._withdraw_unconfirmed(current, latest.causes, is_trial=is_trial):
+                current = self._run_all()
+                latest = self._scanner.scan(self._options.paths, current)
         self._tests.regressed(before, current)  # finds the flaky ones that were not known to be
         comparison = compare(before, current, self._tests.flaky)
         causes = tuple(account.closed(comparison, current, self._origin) for account in self._accounts)
@@ -154,7 +156,7 @@ class Fixer:
                     raise
                 continue  # a name that only some of the receivers have, or a cause met again at a class above
             if account is None:
-                account = Account(cause, replacement, plan, is_trial)
+                account = Account(cause, replacement, plan, is_trial, is_told=self._options.to is not None)
                 self._accounts.append(account)
             plan = account.begin(cause, plan)
             living = self._living.refused(plan) if self._living is not None else {}
@@ -275,17 +277,41 @@ class Fixer:
             kept, _ = self._tried(part, kept, before, tests)
         return kept, None
 
-    def _withdraw_unconfirmed(self, current: SuiteResult) -> bool:
-        """Takes back what was only likely, and no test has confirmed."""
-        doubtful = [account for account in self._accounts if account.is_unconfirmed(current, self._tests.flaky)]
-        touched = {file.path for account in doubtful for file in account.kept}
-        for account in doubtful:
-            account.withdraw()
+    def _withdraw_unconfirmed(self, current: SuiteResult, causes: Iterable[RootCause], *, is_trial: bool) -> bool:
+        """Takes back what no test has confirmed.
+
+        Args:
+            current: a run of all tests with what was kept.
+            causes: what is missing now.
+            is_trial: whether what was only likely is asked for, or what was chosen.
+
+        Returns:
+            Whether something was taken back.
+        """
+        touched: set[str] = set()
+        for account in (each for each in self._accounts if each.is_trial is is_trial):
+            reasons = account.unconfirmed(current, self._tests.flaky, self._missing_by_itself(account, causes))
+            if reasons:
+                account.withdraw(reasons)
+                touched |= {path for path, *_ in reasons}
         contents = {path: (self._origin / path).read_bytes() for path in touched}
         left = [account.kept_plan(self._origin).only(touched) for account in self._accounts]
         contents |= {image.path: image.after for image in images(left, self._origin)}
         self._write(contents)
         return bool(touched)
+
+    def _missing_by_itself(self, account: Account, causes: Iterable[RootCause]) -> set[str]:
+        """The tests that die of something that is missing whatever the account's replacement is.
+
+        What a class of the project lacks is. But where the replacement is only likely, what came to light after it was
+        put there may be what its wrong value lacks.
+        """
+        return {
+            test
+            for cause in causes
+            if cause.owner.is_inside and (not account.is_trial or cause.key in self._known)
+            for test in cause.tests
+        }
 
     def _run_all(self) -> SuiteResult:
         return self._tests.run("running all tests", (), self._kept())

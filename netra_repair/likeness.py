@@ -118,26 +118,6 @@ def likeness(left: str, right: str) -> float:
     return _DIFFERENT * 2 * shared / (len(a) + len(b))
 
 
-def adds_nothing(left: str, right: str) -> bool:
-    """Whether two names differ only by words that say nothing of what they are for: `save`, `do_save`, `save_v2`."""
-    only = (Counter(words(left)) - Counter(words(right))) + (Counter(words(right)) - Counter(words(left)))
-    kept = set(words(left)) & set(words(right)) - _FILLING
-    return bool(kept and only) and all(word in _FILLING for word in only)
-
-
-def adds_one_word(left: str, right: str) -> bool:
-    """Whether a name of two words or more is the other one and one word: `get_user`, `get_user_now`."""
-    a, b = Counter(words(left)), Counter(words(right))
-    return (a - b).total() + (b - a).total() == 1 and min(a.total(), b.total()) >= 2
-
-
-def is_synonym(left: str, right: str) -> bool:
-    """Whether two names differ only by a word of the same meaning: `remove_item`, `delete_item`."""
-    a, b = words(left), words(right)
-    differing = [(x, y) for x, y in zip(a, b, strict=False) if x != y]
-    return len(a) == len(b) and len(differing) == 1 and _synonymous(*differing[0])
-
-
 def is_sibling(left: str, right: str) -> bool:
     """Whether two names share a word and each has one of its own: two things side by side, `add_user`, `drop_user`."""
     a, b = set(words(left)) - _FILLING, set(words(right)) - _FILLING

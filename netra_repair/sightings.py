@@ -44,6 +44,8 @@ class Sighting:
         proof: who says so.
         test: the test that died there; None for the checker's.
         refusal: why the place is never rewritten, else None.
+        inherited: for a class that was made at run time, all that it inherits from and that the sources have, nearest
+            first; `receiver` is one of them.
     """
 
     kind: CauseKind
@@ -55,6 +57,7 @@ class Sighting:
     proof: Proof
     test: str | None = None
     refusal: Refusal | None = None
+    inherited: tuple[Owner, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,13 +194,33 @@ class Sighter:
     def of_tests(self, suite: SuiteResult) -> tuple[Sighting, ...]:
         """Looks at every place where a test died of something missing.
 
+        A class that is made at run time inherits from others in an order of its own, which no source tells. Several of
+        them that come to one place have one cause there: the nearest class that all have above them.
+
         Args:
             suite: a run of the tests.
 
         Returns:
             The sightings, with the tests.
         """
-        return tuple(sighting for case in suite.cases.values() for sighting in self.of_case(case))
+        sightings = [sighting for case in suite.cases.values() for sighting in self.of_case(case)]
+        by_place: dict[tuple[str, int], list[Sighting]] = {}
+        for sighting in sightings:
+            by_place.setdefault((sighting.reference.path, sighting.reference.name.start), []).append(sighting)
+        shared = {place: self._shared(there) for place, there in by_place.items()}
+        return tuple(
+            replace(sighting, receiver=owner) if sighting.inherited and owner is not None else sighting
+            for sighting in sightings
+            for owner in (shared[sighting.reference.path, sighting.reference.name.start],)
+        )
+
+    def _shared(self, sightings: Sequence[Sighting]) -> Owner | None:
+        """The nearest class of the project above all that come to one place; None where that needs no telling."""
+        made_at_run_time = any(sighting.inherited for sighting in sightings)
+        if not made_at_run_time or len({sighting.receiver for sighting in sightings}) == 1:
+            return None
+        lines = [sighting.inherited or self._definitions.mro(sighting.receiver) for sighting in sightings]
+        return next((owner for owner in lines[0] if owner.is_inside and all(owner in line for line in lines)), None)
 
     def family(self, receiver: Owner) -> list[Owner]:
         """A class or module, and the classes of the project that it inherits from."""
@@ -344,7 +367,7 @@ class Sighter:
 
     def _of_raised(self, raised: Raised, test: str) -> Sighting | None:
         if raised.kind.is_attribute:
-            owner = self._asked(raised)
+            owner, inherited = self._asked(raised)
             if owner is None or self._is_consequence(raised, owner):
                 return None
             reference = self._place(raised)
@@ -352,7 +375,8 @@ class Sighter:
                 return None
             access = raised.access or Access.MODULE
             return Sighting(
-                raised.kind, raised.name, "", owner, access, reference, Proof.TEST, test, _guarded(reference)
+                *(raised.kind, raised.name, "", owner, access, reference, Proof.TEST, test, _guarded(reference)),
+                inherited,
             )
         if raised.start is None or raised.end is None or raised.callee is None:
             return None
@@ -372,11 +396,14 @@ class Sighter:
         """Whether the class does define it: what failed before left an object half made."""
         return raised.access is Access.INSTANCE and raised.name in self._definitions.members(owner)
 
-    def _asked(self, raised: Raised) -> Owner | None:
-        """The class that was asked, or the nearest of its bases that can be found in the sources."""
+    def _asked(self, raised: Raised) -> tuple[Owner | None, tuple[Owner, ...]]:
+        """The class that was asked; for one made at run time the nearest one above it in the sources, and all such."""
         names = raised.bases or ((raised.receiver,) if raised.receiver else ())
-        found = (self._definitions.named(name) for name in names)
-        return next((owner for owner in found if owner is not None), None)
+        asked = self._definitions.named(names[0]) if names else None
+        if asked is not None:
+            return asked, ()
+        found = tuple(owner for name in names if (owner := self._definitions.named(name)) is not None)
+        return (found[0], found) if found else (None, ())
 
     def _place(self, raised: Raised) -> Reference | None:
         syntax = self._files.syntax(raised.path)

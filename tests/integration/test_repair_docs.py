@@ -16,13 +16,13 @@ END_OF_BLOCK = "\x1e"
 
 
 def commands_and_outputs() -> list[tuple[str, str]]:
-    """The shell blocks of the page, each with the output shown after it: "" for none."""
+    """The shell blocks of the page, each with the output shown after it: "" for none. Other blocks are not run."""
     blocks = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     shown: list[tuple[str, str]] = []
     for kind, text in blocks:
         if kind == "sh":
             shown.append((text, ""))
-        elif shown:
+        elif shown and kind == "text":
             shown[-1] = (shown[-1][0], text)
     return shown
 

@@ -530,6 +530,116 @@ def test_what_is_only_likely_is_kept_where_its_tests_pass_and_taken_back_where_n
     assert "list_boxes" not in repair.diff
 
 
+ENDPOINT = """\
+class Endpoint:
+    def __init__(self, kind, handlers):
+        self._kind = kind
+        self._handlers = handlers
+
+    @property
+    def handlers(self):
+        return self._handlers
+
+    @property
+    def default_response_kind(self):
+        return self._kind
+
+    def named(self, kind):
+        return self.handlers.get(kind, self.default_response_kind_handler)
+
+    def answer(self, kind):
+        return self.handlers.get(kind, self.default_response_kind_handler).upper()
+
+    def checked(self, kind):
+        handler = self.handlers.get(kind, self.default_response_kind_handler)
+        return handler.checked
+"""
+ENDPOINT_TESTS = """\
+import pytest
+from endpoint import Endpoint
+
+
+class Handler:
+    checked = True
+
+    def upper(self):
+        return "HANDLED"
+
+
+@pytest.fixture
+def endpoint():
+    return Endpoint("code", {"code": Handler(), "token": Handler()})
+
+
+def test_named(endpoint):
+    assert endpoint.named("token").upper() == "HANDLED"
+
+
+def test_answer(endpoint):
+    assert endpoint.answer("token") == "HANDLED"
+
+
+def test_checked(endpoint):
+    assert endpoint.checked("token")
+
+
+"""
+# With the value of the other property: one fails of what the value is, one of what it lacks.
+OTHERWISE = {
+    "another value": "def test_default(endpoint):\n    assert endpoint.answer('none') == 'HANDLED'\n",
+    "missing on the value": "def test_default(endpoint):\n    assert endpoint.checked('none')\n",
+}
+
+
+@pytest.mark.parametrize("test", OTHERWISE.values(), ids=OTHERWISE)
+def test_a_dropped_property_does_not_become_its_neighbour(test: str, tmp_path: Path) -> None:
+    """Nearly its name, unused and fitting, and three of four tests pass with it: it is likely, tried and taken back."""
+    (tmp_path / "endpoint.py").write_text(ENDPOINT)
+    (tmp_path / "test_endpoint.py").write_text(ENDPOINT_TESTS + test)
+    repair = fixed(tmp_path, Options())
+    [cause] = repair.causes
+    assert (cause.key, cause.plan.replacement) == (
+        "endpoint.Endpoint.default_response_kind_handler",
+        "default_response_kind",
+    )
+    assert [each.ranking.decision for each in repair.findings.causes] == [Decision.LIKELY]
+    assert refused(cause) == [("endpoint.py", line, Reason.NOT_CONFIRMED) for line in (15, 18, 21)]
+    assert "test_default" in cause.plan.refused[0].refusal.detail
+    assert (len(cause.broken), cause.restored, repair.diff) == (4, (), "")
+
+
+RENAMED = """\
+class Scale:
+    def __init__(self):
+        self.seen = []
+
+    def {}(self, amount):
+        self.seen.append(amount)
+        self.seen.append(amount + 1)
+        self.seen.append(amount + 2)
+        return sum(self.seen){}
+"""
+
+
+def test_a_choice_that_brings_no_test_back_is_taken_back(tmp_path: Path) -> None:
+    """What git saw renamed has grounds of its own; where it gives other values, its tests still speak against it."""
+    repo = Repo(tmp_path / "project")
+    repo.commit(scale=RENAMED.format("weighed", ""))
+    repo.commit(scale=RENAMED.format("as_total", " * 1000"))
+    repo.commit(
+        test_scale="from scale import Scale\n\n\ndef test_one():\n    assert Scale().weighed(1) == 6\n\n\n"
+        "def test_two():\n    assert Scale().weighed(2) > 0\n"
+    )
+    repair = fixed(repo.root, Options())
+    [cause] = repair.causes
+    assert [each.ranking.decision for each in repair.findings.causes] == [Decision.CHOSEN]
+    assert refused(cause) == [("test_scale.py", 5, Reason.NOT_CONFIRMED)]
+    assert "test_one" in cause.plan.refused[0].refusal.detail
+    assert (changed(cause), cause.restored) == ([("test_scale.py", 9)], ("test_scale.py::test_two",))
+    told = fixed(repo.root, Options(causes=(cause.key,), to="as_total"))
+    assert changed(told.causes[0]) == [("test_scale.py", 5), ("test_scale.py", 9)]
+
+
 def test_what_a_passing_test_runs_is_left_alone(tmp_path: Path) -> None:
     """A place that a passing test runs before any change lives, whatever the types say; the dead one is repaired."""
     (tmp_path / "lib.py").write_text(

@@ -280,7 +280,7 @@ def test_an_import_and_a_dotted_use_are_one_cause(scanned: Scanned) -> None:
     """`from m import old` and `m.old` lack the same thing of the same module."""
     cause = scanned.cause("app.names.old_name")
     assert lines(cause) == [("app/dotted.py", 5), ("app/imports.py", 1)]
-    assert cause.ranking.decision is Decision.CHOSEN
+    assert cause.ranking.decision is Decision.LIKELY
     assert cause.ranking.candidates[0].name == "new_name"
 
 

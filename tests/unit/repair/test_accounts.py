@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,7 @@ def test_what_was_not_watched_is_uncovered(root: Path) -> None:
     [
         ((case("t::a"), case("t::b")), False),
         ((case("t::a"), case("t::b", Outcome.FAILED, "other")), False),
+        ((case("t::a"), case("t::b", Outcome.FAILED, "of the value")), True),
         ((case("t::a"), case("t::b", Outcome.FAILED)), True),
         ((case("t::a"), case("t::b", Outcome.FAILED, "found")), True),
         ((case("t::a"), case("t::b", Outcome.FAILED, "gone")), False),
@@ -160,36 +162,91 @@ def test_what_was_not_watched_is_uncovered(root: Path) -> None:
         ((), True),
     ],
     ids=[
-        *("pass", "moved on", "another failure", "dies of the new", "one place left alone", "all left alone"),
+        *(
+            "pass",
+            "moved on",
+            "missing on the value",
+            "another failure",
+            "dies of the new",
+            "one place left alone",
+            "all left alone",
+        ),
         *("none passes", "lost", "none"),
     ],
 )
 def test_what_is_only_likely_needs_its_tests(root: Path, ended: tuple[CaseResult, ...], unconfirmed: bool) -> None:
-    """A trial is confirmed when one of its tests passes and the others die of something that was not changed."""
+    """A trial is confirmed when one of its tests passes and the others die of what is missing whatever stands there."""
     made = account(root, "gone", "t::a", "t::b", is_trial=True)
     book([(made, made.plan)], [made], root)
-    assert made.is_unconfirmed(suite(*ended), ()) is unconfirmed
+    by_itself = {each.test for each in ended if "other" in {raised.name for raised in each.raised}}
+    reasons = made.unconfirmed(suite(*ended), (), by_itself)
+    assert [line for _, line, _ in reasons] == ([1, 2, 3] if unconfirmed else [])
+    assert {each.reason for each in reasons.values()} <= {Reason.NOT_CONFIRMED}
 
 
 def test_flaky_tests_confirm_nothing(root: Path) -> None:
     """A flaky test that passes does not confirm a trial."""
     made = account(root, "gone", "t::a", is_trial=True)
     book([(made, made.plan)], [made], root)
-    assert made.is_unconfirmed(suite(case("t::a")), ["t::a"])
+    assert len(made.unconfirmed(suite(case("t::a")), ["t::a"], ())) == 3
 
 
-def test_a_choice_needs_no_confirmation(root: Path) -> None:
-    """What was chosen on other grounds is kept although its tests die of something else."""
-    made = account(root, "gone", "t::a")
-    book([(made, made.plan)], [made], root)
-    assert not made.is_unconfirmed(suite(case("t::a", Outcome.FAILED)), ())
+def with_tests(root: Path, *tests: tuple[str, ...], is_told: bool = False) -> Account:
+    """An account of a choice that was carried out: the tests that died at each of its three places."""
+    plan = renaming(root, ["a.py"])
+    [file] = plan.files
+    sites = tuple(
+        replace(edit, site=replace(edit.site, tests=own)) for edit, own in zip(file.sites, tests, strict=True)
+    )
+    made = Account(cause("gone", *sorted({*sum(tests, ())})), "found", plan, is_told=is_told)
+    made.begin(made.cause, plan)
+    made.kept.append(replace(file, sites=sites))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("failing", "lines"),
+    [
+        ((), []),
+        (("t::a",), [1]),
+        (("t::b",), []),
+        (("t::b", "t::c"), [2]),
+        (("t::a", "t::b", "t::c"), [1, 2, 3]),
+    ],
+    ids=["all pass", "the only one of a place", "one of two", "both of a place", "all"],
+)
+def test_a_choice_loses_the_places_whose_tests_do_not_come_back(
+    root: Path, failing: tuple[str, ...], lines: list[int]
+) -> None:
+    """What was chosen is taken back where none of a place's tests passes, and all of it when none of any does."""
+    made = with_tests(root, ("t::a",), ("t::b", "t::c"), ())
+    ended = [case(test, Outcome.FAILED if test in failing else Outcome.PASSED) for test in sorted(made.broken)]
+    reasons = made.unconfirmed(suite(*ended), (), ())
+    assert [line for _, line, _ in reasons] == lines
+    assert all("`found` was chosen, but" in each.detail for each in reasons.values())
+    made.withdraw(reasons)
+    kept = [site.site.reference.position.line for file in made.kept for site in file.sites]
+    assert kept == [line for line in (1, 2, 3) if line not in lines]
+
+
+def test_a_choice_is_kept_where_something_else_is_missing(root: Path) -> None:
+    """A test that dies of another cause, or of this one at a place left alone, does not speak against a choice."""
+    made = with_tests(root, ("t::a",), ("t::b",), ())
+    ended = suite(case("t::a", Outcome.FAILED, "other"), case("t::b", Outcome.FAILED, "gone"))
+    assert made.unconfirmed(ended, (), ["t::a"]) == {}
+
+
+def test_what_a_person_named_is_kept(root: Path) -> None:
+    """A person's word holds although the tests that died there fail of something else now."""
+    made = with_tests(root, ("t::a",), (), (), is_told=True)
+    assert made.unconfirmed(suite(case("t::a", Outcome.FAILED)), (), ()) == {}
 
 
 def test_a_withdrawn_trial_leaves_nothing(root: Path) -> None:
     """All places of a trial that is withdrawn are refused, naming what would have stood there."""
     made = account(root, "gone", "t::a", is_trial=True)
     book([(made, made.plan)], [made], root)
-    made.withdraw()
+    made.withdraw(made.unconfirmed(suite(case("t::a", Outcome.FAILED)), (), ()))
     repair = made.closed(restored(), suite(case("t::a", Outcome.FAILED)), root)
     assert repair.plan.files == ()
     assert [each.refusal.reason for each in repair.plan.refused] == [Reason.NOT_CONFIRMED] * 3

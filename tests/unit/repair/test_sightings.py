@@ -212,6 +212,49 @@ def test_a_class_made_at_run_time_is_known_by_its_base(ground: Ground) -> None:
     assert seen.receiver.name == "pkg.ctx.Ctx"
 
 
+MIXED = b"""\
+class Base:
+    pass
+
+
+class Ctx:
+    pass
+
+
+class Left:
+    pass
+
+
+class Right:
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("above", "receivers"),
+    [
+        ((("Left", "Base"), ("Right", "Base")), ["Base", "Base"]),
+        ((("Left", "Base"), ("Base",)), ["Base", "Base"]),
+        ((("Left", "Right", "Base"), ("Right", "Left", "Base")), ["Left", "Left"]),
+        ((("Left",), ("Right", "Base")), ["Left", "Right"]),
+        ((("Left", "Base"), ("Left", "Base")), ["Left", "Left"]),
+    ],
+    ids=["one base", "one adds nothing", "another order", "nothing in common", "the same twice"],
+)
+def test_classes_made_at_run_time_share_the_cause_of_one_place(
+    above: tuple[tuple[str, ...], ...], receivers: list[str], tmp_path: Path
+) -> None:
+    """Classes that no source has, and that come to one place, lack what the nearest one above them all should have."""
+    ground = Ground.of(tmp_path, {"pkg/ctx.py": MIXED, "pkg/use.py": USE.encode()})
+    cases = {}
+    for number, bases in enumerate(above):
+        made = "pkg.ctx.make.<locals>.Made"
+        one = replace(raised(2, 13, receiver=made), bases=(made, *(f"pkg.ctx.{base}" for base in bases), "object"))
+        cases[f"t::{number}"] = CaseResult(f"t::{number}", Outcome.FAILED, True, (one,), 0.1)
+    seen = ground.sighter.of_tests(SuiteResult(cases, 1, 1.0, (), ""))
+    assert [sighting.receiver.short_name for sighting in seen] == receivers
+
+
 def test_what_the_class_defines_is_a_consequence(tmp_path: Path) -> None:
     """An instance that lacks what its class or a method of it defines was left half made: no cause, but on a class."""
     text = CTX + b"\n    def start(self):\n        self.gone = 1\n"
