@@ -84,6 +84,7 @@ class Accounts:
         throttle: counts sign-ins that fail.
         connections: those of a sign-in end with it.
         refresh_ttl: how long a sign-in lasts after its last refresh.
+        max_sessions: sign-ins of one user; the next one ends the oldest.
         registration_is_open: whether strangers may register.
     """
 
@@ -98,6 +99,7 @@ class Accounts:
         connections: Connections,
         *,
         refresh_ttl: timedelta,
+        max_sessions: int,
         registration_is_open: bool,
     ) -> None:
         self._database = database
@@ -108,6 +110,7 @@ class Accounts:
         self._throttle = throttle
         self._connections = connections
         self._refresh_ttl = refresh_ttl
+        self._max_sessions = max_sessions
         self._registration_is_open = registration_is_open
 
     async def register(self, email: str, password: str, client: Client) -> tuple[str, datetime]:
@@ -203,6 +206,7 @@ class Accounts:
                 refresh_hash=refresh_token.hash,
                 created_at=now,
                 expires_at=now + ttl,
+                most=self._max_sessions,
             )
         )
 
@@ -304,17 +308,19 @@ class Accounts:
             client: who asks.
 
         Raises:
-            InvalidCredentialsError: the current one is wrong; counted as a sign-in that fails.
+            InvalidCredentialsError: the current one is wrong, or was changed meanwhile; counts as a sign-in that fails.
             LimitExceededError: too many have failed, or too many passwords wait.
         """
         repository = AccountRepository(context, self._database)
         account = await repository.get()
         about = {"address": client.address, "user_id": context.user_id}
         with self._attempt(account.email, client):
-            if not await self._passwords.verify(current, account.password_hash, client.network):
+            is_right = await self._passwords.verify(current, account.password_hash, client.network)
+            if not is_right or not await repository.change_password(
+                account.password_hash, await self._passwords.hash(new, client.network)
+            ):
                 tell_security_event(SecurityEvent.PASSWORD_CHANGE_FAILED, **about)
                 raise InvalidCredentialsError("current_password is wrong")
-            await repository.change_password(await self._passwords.hash(new, client.network))
         self._connections.close_user(context.user_id)
         tell_security_event(SecurityEvent.PASSWORD_CHANGED, **about)
 
