@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     access_token_ttl: Span = timedelta(minutes=15)
     refresh_token_ttl: Span = timedelta(days=30)
     cookie_session_ttl: Span = Field(default=timedelta(hours=12), description="of a sign-in at the built-in page")
+    max_sessions_per_user: int = Field(default=100, ge=1, description="the next sign-in ends the oldest")
     authentication_timeout: Span = Field(default=timedelta(seconds=10), description="for the first frame")
     head_timeout: Span = Field(default=timedelta(seconds=10), description="for the head of a request")
     body_timeout: Span = Field(

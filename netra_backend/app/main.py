@@ -254,6 +254,7 @@ async def _started(
         ),
         connections,
         refresh_ttl=settings.refresh_token_ttl,
+        max_sessions=settings.max_sessions_per_user,
         registration_is_open=settings.registration_is_open,
     )
     metrics.watch("netra_connections", "Open sockets and streams", lambda: connections.count)

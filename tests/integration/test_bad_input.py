@@ -18,7 +18,8 @@ from tests.support.person import Person, Socket
 from tests.support.server import Server
 from tests.support.usage_records import csv_of
 
-# Bad input never reaches a database, and a full disk is here a limit of the process that writes the file.
+# What is bad here never reaches a database (test_http_api has what may, over both), and a full disk is here a limit of
+# the process that writes the file.
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), on_sqlite]
 
 

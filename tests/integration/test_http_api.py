@@ -14,6 +14,7 @@ from tests.support.person import Frame, Person
 from tests.support.usage_records import csv_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+JSON = {"Content-Type": "application/json"}
 
 
 async def _all_pages(person: Person, path: str, key: str, limit: int) -> list[Any]:
@@ -47,15 +48,55 @@ async def test_the_account(ann: Person) -> None:
         ({"email": "ann@example.org", "password": "short"}, "password"),
         ({"email": "ann@example.org", "password": "x" * 129}, "password"),
         ({"email": "ann@example.org"}, "password"),
+        ({"email": "ann@example.org", "password": "half a pair \ud800"}, "password"),
+        ({"email": "a\0b@example.org", "password": "long enough"}, "email"),
+        ({"email": f"{'ß' * 200}@example.org", "password": "long enough"}, "email"),
         ({"email": "ann@example.org", "password": "long enough", "admin": True}, "admin"),
     ],
 )
 async def test_a_bad_registration_names_its_field(ann: Person, body: dict[str, Any], field: str) -> None:
     """A registration that cannot be taken says which field is wrong, and never repeats the password."""
-    answer = await ann.http.post("/auth/register", json=body)
+    answer = await ann.http.post("/auth/register", content=json.dumps(body), headers=JSON)
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == field
     assert str(body.get("password", "x" * 200)) not in answer.text
+
+
+FORM = "application/x-www-form-urlencoded"
+
+
+def _multipart(charset: str, password: bytes) -> tuple[str, bytes]:
+    fields = {b"username": b"ann@example.org", b"password": password}
+    parts = [b'--b\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % each for each in fields.items()]
+    return f"multipart/form-data; boundary=b; charset={charset}", b"".join([*parts, b"--b--\r\n"])
+
+
+@pytest.mark.parametrize("path", ["/auth/login", "/auth/session"])
+@pytest.mark.parametrize(
+    ("media_type", "body"),
+    [
+        (FORM, b"username=a%00b&password=wrong+horse"),
+        (FORM, b"username=a%00b%40example.org&password=wrong+horse"),
+        (FORM, b"username=" + b"x" * 60_000 + b"%40example.org&password=wrong+horse"),
+        (FORM, b"username=ann%40example.org&password=%00"),
+        _multipart("unicode_escape", rb"\ud800"),
+        _multipart("utf-7", b"+2AA-"),
+        _multipart("utf-8", b"\xff\xfe"),
+    ],
+)
+async def test_a_sign_in_that_can_be_nobodys_is_refused(ann: Person, path: str, media_type: str, body: bytes) -> None:
+    """A name or a password that no account can have is refused as a wrong one is, whatever the form is spelled in."""
+    headers = {"Content-Type": media_type, "Origin": ann.server.url}
+    answer = await ann.http.post(path, content=body, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (401, "invalid_credentials")
+
+
+@pytest.mark.parametrize("token", ["a\0.b.c", "a.\0.c", "a.b.c\n", "ä.b.c", "\ud800.b.c", "..", ""])
+async def test_a_refresh_token_that_is_none_is_refused(ann: Person, token: str) -> None:
+    """A text that no refresh token is spelled as is refused as a spent one is."""
+    answer = await ann.http.post("/auth/refresh", content=json.dumps({"refresh_token": token}), headers=JSON)
+    told = (answer.status_code, answer.json()["code"])
+    assert told in ((401, "unauthenticated"), (422, "invalid_request"))
 
 
 async def test_a_thread_through_its_life(ann: Person) -> None:

@@ -137,6 +137,7 @@ async def _actor(server: InProcess, user_id: str, password_hash: str, threads: i
             refresh_hash=refresh_token.hash,
             created_at=now,
             expires_at=now + timedelta(days=1),
+            most=100,
         )
     )
     upload_id = f"{'0' if threads > 1 else 'f'}{str(uuid4())[1:]}"  # so that two attackers' lists stand alike to it

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -84,6 +84,7 @@ class Accounts:
         throttle: counts sign-ins that fail.
         connections: those of a sign-in end with it.
         refresh_ttl: how long a sign-in lasts after its last refresh.
+        max_sessions: sign-ins of one user; the next one ends the oldest.
         registration_is_open: whether strangers may register.
     """
 
@@ -98,6 +99,7 @@ class Accounts:
         connections: Connections,
         *,
         refresh_ttl: timedelta,
+        max_sessions: int,
         registration_is_open: bool,
     ) -> None:
         self._database = database
@@ -108,6 +110,7 @@ class Accounts:
         self._throttle = throttle
         self._connections = connections
         self._refresh_ttl = refresh_ttl
+        self._max_sessions = max_sessions
         self._registration_is_open = registration_is_open
 
     async def register(self, email: str, password: str, client: Client) -> tuple[str, datetime]:
@@ -123,19 +126,18 @@ class Accounts:
         """
         if not self._registration_is_open:
             raise RegistrationClosedError("this server does not take new accounts; ask its operator for one")
-        self._check_throttle(email, client)
         user_id, created_at = str(uuid4()), datetime.now(UTC)
-        password_hash = await self._passwords.hash(password, client.network)
-        insert = partial(
-            system_operations.insert_user,
-            user_id=user_id,
-            email=email,
-            password_hash=password_hash,
-            created_at=created_at,
-        )
-        if not await self._database.writer.run(insert):
-            self._throttle.count(client.network, email)  # trying addresses out is as slow here as at the sign-in
-            raise EmailTakenError("this e-mail has an account already; sign in instead")
+        with self._attempt(email, client):  # trying addresses out is as slow here as at the sign-in
+            password_hash = await self._passwords.hash(password, client.network)
+            insert = partial(
+                system_operations.insert_user,
+                user_id=user_id,
+                email=email,
+                password_hash=password_hash,
+                created_at=created_at,
+            )
+            if not await self._database.writer.run(insert):
+                raise EmailTakenError("this e-mail has an account already; sign in instead")
         tell_security_event(SecurityEvent.REGISTERED, address=client.address, user_id=user_id)
         return user_id, created_at
 
@@ -179,14 +181,13 @@ class Accounts:
     async def _begin_session(
         self, email: str, password: str, client: Client, refresh_token: RefreshToken, ttl: timedelta
     ) -> str:
-        self._check_throttle(email, client)
-        user = await self._database.read(lambda connection: system_operations.find_user_by_email(connection, email))
-        is_right = await self._passwords.verify(password, user.password_hash if user else None, client.network)
-        if user is None or not is_right or not await self._keep_session(user, refresh_token, ttl):
-            self._throttle.count(client.network, email)
-            known = {"user_id": user.user_id} if user is not None else {}
-            tell_security_event(SecurityEvent.SIGN_IN_FAILED, address=client.address, **known)
-            raise InvalidCredentialsError("e-mail or password is wrong")
+        with self._attempt(email, client):
+            user = await self._database.read(lambda connection: system_operations.find_user_by_email(connection, email))
+            is_right = await self._passwords.verify(password, user.password_hash if user else None, client.network)
+            if user is None or not is_right or not await self._keep_session(user, refresh_token, ttl):
+                known = {"user_id": user.user_id} if user is not None else {}
+                tell_security_event(SecurityEvent.SIGN_IN_FAILED, address=client.address, **known)
+                raise InvalidCredentialsError("e-mail or password is wrong")
         session_id = refresh_token.session_id
         tell_security_event(
             SecurityEvent.SIGNED_IN, address=client.address, user_id=user.user_id, session_id=session_id
@@ -205,15 +206,27 @@ class Accounts:
                 refresh_hash=refresh_token.hash,
                 created_at=now,
                 expires_at=now + ttl,
+                most=self._max_sessions,
             )
         )
 
-    def _check_throttle(self, email: str, client: Client) -> None:
+    @contextmanager
+    def _attempt(self, email: str, client: Client) -> Iterator[None]:
+        """An attempt at an account: what tells who tries something counts, whatever else becomes of it does not."""
         try:
             self._throttle.check(client.network, email)
         except TooManyAttemptsError:
             tell_security_event(SecurityEvent.SIGN_IN_THROTTLED, address=client.address)
             raise
+        try:
+            yield
+        except (InvalidCredentialsError, EmailTakenError):
+            self._throttle.count(client.network)
+            raise
+        except BaseException:  # no place to hash, no database, cancelled
+            self._throttle.forgive(email)
+            raise
+        self._throttle.forgive(email)
 
     async def refresh(self, text: str, client: Client) -> SignedIn:
         """Spend a refresh token for new tokens; raises AuthenticationError, and any spent one ends its session."""
@@ -295,18 +308,19 @@ class Accounts:
             client: who asks.
 
         Raises:
-            InvalidCredentialsError: the current one is wrong; counted as a sign-in that fails.
+            InvalidCredentialsError: the current one is wrong, or was changed meanwhile; counts as a sign-in that fails.
             LimitExceededError: too many have failed, or too many passwords wait.
         """
         repository = AccountRepository(context, self._database)
         account = await repository.get()
-        self._check_throttle(account.email, client)
         about = {"address": client.address, "user_id": context.user_id}
-        if not await self._passwords.verify(current, account.password_hash, client.network):
-            self._throttle.count(client.network, account.email)
-            tell_security_event(SecurityEvent.PASSWORD_CHANGE_FAILED, **about)
-            raise InvalidCredentialsError("current_password is wrong")
-        await repository.change_password(await self._passwords.hash(new, client.network))
+        with self._attempt(account.email, client):
+            is_right = await self._passwords.verify(current, account.password_hash, client.network)
+            if not is_right or not await repository.change_password(
+                account.password_hash, await self._passwords.hash(new, client.network)
+            ):
+                tell_security_event(SecurityEvent.PASSWORD_CHANGE_FAILED, **about)
+                raise InvalidCredentialsError("current_password is wrong")
         self._connections.close_user(context.user_id)
         tell_security_event(SecurityEvent.PASSWORD_CHANGED, **about)
 

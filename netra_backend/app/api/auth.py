@@ -26,9 +26,14 @@ SCHEME: Final = "bearer"
 """How a token is shown (RFC 6750)."""
 
 
+MAX_EMAIL_CHARACTERS: Final = 254
+
+
 def canonical_email(value: str) -> str:
     """An e-mail address as it is kept; raises ValueError. Only the form is checked: no mail is sent."""
     email = value.strip().casefold()
+    if len(email) > MAX_EMAIL_CHARACTERS:  # folding makes some letters longer
+        raise ValueError(f"expected an e-mail address of at most {MAX_EMAIL_CHARACTERS} characters")
     local, at, domain = email.rpartition("@")
     if not (at and local and domain) or not email.isprintable() or any(part.isspace() for part in email):
         raise ValueError("expected an e-mail address, such as ann@example.org")
@@ -54,7 +59,11 @@ Password = Annotated[AnyPassword, Field(min_length=MIN_CHARACTERS)]
 class Registration(_Body):
     """A new account."""
 
-    email: Annotated[str, Field(max_length=254, json_schema_extra={"format": "email"}), AfterValidator(canonical_email)]
+    email: Annotated[
+        str,
+        Field(max_length=MAX_EMAIL_CHARACTERS, json_schema_extra={"format": "email"}),
+        AfterValidator(canonical_email),
+    ]
     password: Password
 
 
@@ -72,6 +81,15 @@ class PasswordChange(_Body):
 
 
 PasswordForm = Annotated[OAuth2PasswordRequestForm, Depends()]
+
+
+def _named(form: OAuth2PasswordRequestForm) -> str:
+    """The e-mail that a sign-in names. What can be nobody's is "": it is refused as an unknown one is, at the same
+    cost, and neither the throttle nor the database is given what somebody made up."""
+    try:
+        return canonical_email(form.username)
+    except ValueError:
+        return ""
 
 
 def _tokens(signed_in: SignedIn) -> dict[str, Any]:
@@ -93,7 +111,7 @@ async def register(body: Registration, services: ServicesDep, client: ClientDep)
 @router.post("/login")
 async def login(form: PasswordForm, services: ServicesDep, client: ClientDep) -> dict[str, Any]:
     """Sign in with e-mail (as `username`) and password."""
-    return _tokens(await services.accounts.sign_in(form.username.strip().casefold(), form.password, client))
+    return _tokens(await services.accounts.sign_in(_named(form), form.password, client))
 
 
 @router.post("/session", dependencies=[Depends(check_origin)])
@@ -101,7 +119,7 @@ async def begin_page_session(
     request: Request, response: Response, form: PasswordForm, services: ServicesDep, client: ClientDep
 ) -> dict[str, Any]:
     """Sign the built-in page in: a cookie, and the code that the page sends with what changes something."""
-    email = form.username.strip().casefold()
+    email = _named(form)
     session = await services.accounts.sign_in_page(email, form.password, client, replaces=cookie_of(request))
     set_cookie(request, response, session.cookie, session.seconds)
     csrf_token = services.accounts.csrf_token(session.session_id)

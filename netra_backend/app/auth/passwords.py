@@ -89,5 +89,5 @@ def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) ->
 def _verify(password: str, password_hash: str) -> bool:
     try:
         return _HASHER.verify(password, password_hash)
-    except UnknownHashError:
+    except (UnknownHashError, UnicodeEncodeError):  # no password that was kept has what UTF-8 cannot spell
         return False

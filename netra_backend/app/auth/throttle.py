@@ -10,6 +10,7 @@ from typing import Final
 from netra_backend.app.services.refusals import LimitExceededError
 
 MAX_REMEMBERED: Final = 100_000
+_ROUNDING: Final = 1e-9
 
 
 class TooManyAttemptsError(LimitExceededError):
@@ -25,10 +26,11 @@ class TooManyUnauthenticatedError(LimitExceededError):
 
 
 class FailureBudget:
-    """A token bucket for each key that only failures empty, into debt if need be.
+    """A token bucket for each key that only failures empty.
 
-    Who succeeds pays nothing, so that many users behind one address do not lock each other out. Attempts that are under
-    way at the same moment may all fail beyond what is left; the debt is waited for, so that the rate holds.
+    Who succeeds pays nothing, so that many users behind one address do not lock each other out. Where an attempt is
+    counted once it has failed, those that are under way at the same moment may fail beyond what is left, and that debt
+    is waited for. Where it is counted at once, and taken back unless it fails, nobody waits longer than one refill.
 
     Args:
         limit: failures that a full bucket allows at once.
@@ -47,18 +49,26 @@ class FailureBudget:
         return max(0.0, self._full_at.get(key, 0.0) + self._interval - self._clock() - self._period)
 
     def count(self, key: str) -> None:
-        """An attempt has failed."""
+        """An attempt has failed, or may."""
         now = self._clock()
         self._full_at[key] = max(self._full_at.get(key, now), now) + self._interval
         self._full_at.move_to_end(key)
         if len(self._full_at) > MAX_REMEMBERED:
             self._full_at.popitem(last=False)
 
+    def take_back(self, key: str) -> None:
+        """An attempt that was counted has not failed."""
+        if key in self._full_at:
+            self._full_at[key] -= self._interval
+            if self._full_at[key] <= self._clock() + _ROUNDING:  # or attempts that never fail would push out who has
+                del self._full_at[key]
+
 
 class SignInThrottle:
     """What stands between somebody who guesses and the passwords.
 
-    An account that does not exist is counted as one that does.
+    An account that does not exist is counted as one that does. Each attempt that `check` lets pass ends by `count` or
+    by `forgive`.
 
     Args:
         per_minute: failures of one address.
@@ -71,26 +81,31 @@ class SignInThrottle:
         self._accounts = FailureBudget(per_hour, 3600, clock)
 
     def check(self, address: str, account: str) -> None:
-        """See whether an attempt may be made.
+        """See whether an attempt may be made, and count it at the account: however many are made at once, only those
+        pass that may all fail, so that a burst of guesses keeps the owner out no longer than one guess does.
 
         Args:
-            address: of the client, as `network_of` tells it.
+            address: the client's, as `Client.network` tells it.
             account: the e-mail.
 
         Raises:
             TooManyAttemptsError: not yet; says after how many seconds.
         """
         wait = max(self._addresses.wait(address), self._accounts.wait(account))
-        if wait > 1e-9:
+        if wait > _ROUNDING:
             seconds = math.ceil(wait)
             raise TooManyAttemptsError(
                 f"too many sign-ins have failed; try again in {seconds} s", retry_after=float(seconds)
             )
-
-    def count(self, address: str, account: str) -> None:
-        """An attempt has failed."""
-        self._addresses.count(address)
         self._accounts.count(account)
+
+    def count(self, address: str) -> None:
+        """An attempt has failed; the account has paid already."""
+        self._addresses.count(address)
+
+    def forgive(self, account: str) -> None:
+        """An attempt has succeeded, or told nothing of the password: give back what `check` has taken."""
+        self._accounts.take_back(account)
 
 
 class Places:

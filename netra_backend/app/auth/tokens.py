@@ -131,7 +131,7 @@ class RefreshToken:
         """The token that a text spells; raises AuthenticationError."""
         session_id, _, rest = text.partition(".")
         secret, _, code = rest.partition(".")
-        if not (session_id and secret and code and text.isascii()):
+        if not (session_id and secret and code and text.isascii() and text.isprintable()):
             raise AuthenticationError("the refresh token is not valid; sign in again")
         return cls(session_id, secret, code)
 

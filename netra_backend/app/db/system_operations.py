@@ -71,8 +71,19 @@ def insert_session(
     refresh_hash: str,
     created_at: datetime,
     expires_at: datetime,
+    most: int,
 ) -> bool:
-    """Keep a sign-in, and forget the user's expired ones.
+    """Keep a sign-in, and forget the user's expired ones and the oldest of too many.
+
+    Args:
+        connection: that writes.
+        user_id: who signs in.
+        password_hash: of the password that was verified.
+        session_id: of the sign-in.
+        refresh_hash: of its first refresh token.
+        created_at: now.
+        expires_at: when it ends.
+        most: sign-ins of the user that hold, this one among them.
 
     Returns:
         False when the password is no longer the one that was verified, or the user is gone; nothing was written then.
@@ -84,7 +95,14 @@ def insert_session(
     )
     if connection.execute(holds).one_or_none() is None:
         return False
-    connection.execute(delete(sessions).where(sessions.c.user_id == user_id, sessions.c.expires_at <= created_at))
+    own = sessions.c.user_id == user_id
+    connection.execute(delete(sessions).where(own, sessions.c.expires_at <= created_at))
+    newest_first = (
+        select(sessions.c.session_id).where(own).order_by(sessions.c.created_at.desc(), sessions.c.session_id)
+    )
+    too_many = connection.execute(newest_first.offset(most - 1)).scalars().all()
+    if too_many:
+        connection.execute(delete(sessions).where(own, sessions.c.session_id.in_(too_many)))
     connection.execute(
         insert(sessions).values(
             user_id=user_id,

@@ -81,6 +81,13 @@ async def test_a_hash_that_cannot_be_read_knows_no_password(passwords: Passwords
     assert not await passwords.verify("correct horse", kept, HERE)
 
 
+@pytest.mark.parametrize("has_account", [True, False])
+async def test_what_utf8_cannot_spell_is_no_password(passwords: Passwords, has_account: bool) -> None:
+    """Half of a pair of UTF-16, which a form of another charset can bring, is wrong and fails nothing."""
+    kept = await passwords.hash("correct horse", HERE) if has_account else None
+    assert not await passwords.verify("\ud800", kept, HERE)
+
+
 async def test_the_event_loop_goes_on_meanwhile(passwords: Passwords) -> None:
     """Hashing leaves the loop free for everybody else."""
     hashing = asyncio.ensure_future(passwords.hash("correct horse", HERE))

@@ -302,7 +302,8 @@ def test_a_refresh_token_is_known_long_after_it_was_spent() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", ".", "..", "s1", "s1.", ".secret", "secret-secret", "s1.secret", "s1.secret.", "s1..x"]
+    "text",
+    ["", ".", "..", "s1", "s1.", ".secret", "secret-secret", "s1.secret", "s1.secret.", "s1..x", "s\0.a.b", "s1.a.b\n"],
 )
 def test_a_text_that_is_no_refresh_token_is_refused(text: str) -> None:
     """A text of another form is refused without being repeated."""

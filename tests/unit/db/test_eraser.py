@@ -78,6 +78,7 @@ def _sign_in(user_id: str, connection: Connection) -> None:
         refresh_hash=f"refresh-of-{user_id}",
         created_at=SIGNED_UP,
         expires_at=LATER,
+        most=100,
     )
 
 

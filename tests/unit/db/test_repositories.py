@@ -64,6 +64,7 @@ async def _seed(database: Database, user_id: str) -> None:
             refresh_hash=f"refresh-hash-of-{user_id}",
             created_at=SIGNED_UP,
             expires_at=MUCH_LATER,
+            most=100,
         )
     )
     ledger = Ledger(database, lambda _entries: None)
@@ -132,9 +133,8 @@ async def _account_end_sessions(database: Database, _whose: str) -> object:
     return None
 
 
-async def _account_change_password(database: Database, _whose: str) -> object:
-    await _accounts("mallory", database).change_password("another-hash")
-    return None
+async def _account_change_password(database: Database, whose: str) -> object:
+    return await _accounts("mallory", database).change_password(f"hash-of-{whose}", "another-hash")
 
 
 async def _account_erase(database: Database, _whose: str) -> object:
@@ -589,11 +589,18 @@ async def test_sessions_hold_until_they_expire(seeded: Database) -> None:
 async def test_a_new_password_ends_every_sign_in(seeded: Database) -> None:
     """Whoever was signed in under the old password is so no more, and only the hash has changed."""
     before = await _accounts("alice", seeded).get()
-    await _accounts("alice", seeded).change_password("new-hash")
+    assert await _accounts("alice", seeded).change_password("hash-of-alice", "new-hash")
     after = await _accounts("alice", seeded).get()
     assert after.password_hash == "new-hash"
     assert (after.user_id, after.email, after.created_at) == (before.user_id, before.email, before.created_at)
     assert not await _accounts("alice", seeded).has_session("session-of-alice", LATER)
+
+
+async def test_a_password_that_was_changed_meanwhile_is_not_changed_again(seeded: Database) -> None:
+    """A change that began under an older password writes nothing and ends nobody's sign-in."""
+    before = await _rows_of(seeded, "alice")
+    assert not await _accounts("alice", seeded).change_password("the hash before", "a thief's hash")
+    assert await _rows_of(seeded, "alice") == before
 
 
 async def test_erasing_leaves_nothing(seeded: Database) -> None:

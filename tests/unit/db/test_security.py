@@ -57,6 +57,7 @@ async def seeded(database: Database) -> Database:
                 refresh_hash="r",
                 created_at=SIGNED_UP,
                 expires_at=SIGNED_UP,
+                most=100,
             )
         )
         run = await claimed_run(database, user_id)

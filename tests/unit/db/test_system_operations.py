@@ -103,8 +103,9 @@ def _sign_in(
     *,
     at: datetime = SIGNED_UP,
     until: datetime = LATER,
+    most: int = 100,
 ) -> None:
-    assert _insert(connection, user_id, session_id, f"hash-of-{user_id}", at=at, until=until)
+    assert _insert(connection, user_id, session_id, f"hash-of-{user_id}", at=at, until=until, most=most)
 
 
 def _insert(
@@ -115,6 +116,7 @@ def _insert(
     *,
     at: datetime = SIGNED_UP,
     until: datetime = LATER,
+    most: int = 100,
 ) -> bool:
     return insert_session(
         connection,
@@ -124,6 +126,7 @@ def _insert(
         refresh_hash="first",
         created_at=at,
         expires_at=until,
+        most=most,
     )
 
 
@@ -144,6 +147,17 @@ def test_signing_in_forgets_the_users_expired_sessions(connection: Connection) -
         ("alice", "new", "first"),
         ("bob", "expired", "first"),
     ]
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_signing_in_ends_the_oldest_of_too_many_sessions(connection: Connection, most: int) -> None:
+    """A user keeps the newest sign-ins, as many as are allowed, the new one among them; other users keep theirs."""
+    _sign_in(connection, "bob", "of-bob")
+    for number, name in enumerate(("d", "a", "c", "b")):
+        _sign_in(connection, "alice", name, at=SIGNED_UP + timedelta(seconds=number), most=most)
+    kept = [name for user_id, name, _ in _sessions(connection) if user_id == "alice"]
+    assert kept == sorted(["d", "a", "c", "b"][-most:])
+    assert ("bob", "of-bob", "first") in _sessions(connection)
 
 
 def _rotate(

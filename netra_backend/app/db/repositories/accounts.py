@@ -42,7 +42,11 @@ _SESSION: Final = (
 )
 _END_SESSION: Final = delete(sessions).where(own(sessions), sessions.c.session_id == bindparam("session_id"))
 _END_SESSIONS: Final = delete(sessions).where(own(sessions))
-_CHANGE_PASSWORD: Final = update(users).where(_IS_PRESENT).values(password_hash=bindparam("new_hash"))
+_CHANGE_PASSWORD: Final = (
+    update(users)
+    .where(_IS_PRESENT, users.c.password_hash == bindparam("old_hash"))
+    .values(password_hash=bindparam("new_hash"))
+)
 _ERASE: Final = (
     update(users).where(_IS_PRESENT).values(erased_at=bindparam("now"), email=users.c.user_id, password_hash=_NO_HASH)
 )
@@ -97,14 +101,24 @@ class AccountRepository(Repository):
 
         await self._write(work)
 
-    async def change_password(self, password_hash: str) -> None:
-        """Set another password and end every sign-in."""
+    async def change_password(self, old_hash: str, new_hash: str) -> bool:
+        """Set another password and end every sign-in.
 
-        def work(connection: Connection) -> None:
-            self._execute(connection, _CHANGE_PASSWORD, new_hash=password_hash)
+        Args:
+            old_hash: of the password that was verified.
+            new_hash: of the one that shall be.
+
+        Returns:
+            False when another change came first, or the account is gone; nothing was written then.
+        """
+
+        def work(connection: Connection) -> bool:
+            if not self._execute(connection, _CHANGE_PASSWORD, old_hash=old_hash, new_hash=new_hash).rowcount:
+                return False
             self._execute(connection, _END_SESSIONS)
+            return True
 
-        await self._write(work)
+        return await self._write(work)
 
     async def erase(self, erased: Callable[[], None]) -> None:
         """Erase the user: from now on nobody can be the user, and the e-mail is free.
