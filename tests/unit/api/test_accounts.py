@@ -42,6 +42,16 @@ async def _context(accounts: Accounts) -> UserExecutionContext:
     return UserExecutionContext.from_websocket_request(user_id, operation="change_password")
 
 
+async def _attempt(accounts: Accounts, context: UserExecutionContext, way: str) -> None:
+    match way:
+        case "register":
+            await accounts.register(EMAIL, PASSWORD, HERE)
+        case "sign_in":
+            await accounts.sign_in(EMAIL, PASSWORD, HERE)
+        case "change_password":
+            await accounts.change_password(context, PASSWORD, PASSWORD, HERE)
+
+
 async def test_a_burst_of_guesses_is_bounded(accounts: Accounts) -> None:
     """Of guesses at one account that come at once, from many addresses, only as many are tried as may fail."""
     clients = [Client(f"198.51.100.{number}", is_direct_loopback=False) for number in range(9)]
@@ -78,13 +88,8 @@ async def test_what_tells_nothing_costs_nothing(
         patch.setattr(Passwords, "_compute", compute)
         for _ in range(2 * ATTEMPTS):
             begun.clear()
-            attempt = asyncio.ensure_future(
-                {
-                    "register": lambda: accounts.register(EMAIL, PASSWORD, HERE),
-                    "sign_in": lambda: accounts.sign_in(EMAIL, PASSWORD, HERE),
-                    "change_password": lambda: accounts.change_password(context, PASSWORD, PASSWORD, HERE),
-                }[way]()
-            )
+            attempt = asyncio.create_task(_attempt(accounts, context, way))
+            attempt.add_done_callback(lambda _: begun.set())  # one that is refused never begins
             await begun.wait()
             if is_cancelled:
                 attempt.cancel()
