@@ -53,7 +53,7 @@ class RequestContext:
         self.conversation = conversation
 
     @classmethod
-    def make_for_user(cls, user: str, conversation: str) -> "RequestContext":
+    def createForUser(cls, user: str, conversation: str) -> "RequestContext":
         """A context of one user's request."""
         return cls(user, conversation)
 '''
