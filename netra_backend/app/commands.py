@@ -82,9 +82,10 @@ def serve(argv: Sequence[str]) -> int:
     Returns:
         0 after a clean stop, 1 when it could not start, 2 for settings that make no sense.
     """
-    settings = _settings("serve", _serve_options, argv)
-    if not isinstance(settings, Settings):
-        return settings
+    parsed = _parsed("serve", _serve_options, argv)
+    if isinstance(parsed, Exit):
+        return parsed
+    settings, _ = parsed
     configure_logging(settings.log_level)
     try:
         fault_points.arm(settings.fault_points)
@@ -111,16 +112,10 @@ def db(argv: Sequence[str]) -> int:
     Returns:
         0 when it is done, 1 when it could not be done, 2 for words or settings that make no sense.
     """
-    words: dict[str, Any] = {}
-
-    def options(argv: Sequence[str]) -> dict[str, Any]:
-        parsed = _db_options(argv)
-        words.update({name: parsed.pop(name) for name in _ACTION_WORDS if name in parsed})
+    parsed = _parsed("db", _db_options, argv)
+    if isinstance(parsed, Exit):
         return parsed
-
-    settings = _settings("db", options, argv)
-    if not isinstance(settings, Settings):
-        return settings
+    settings, words = parsed
     try:
         return _ACTIONS[words.pop("action")](settings, **words)
     except DatabaseError as error:
@@ -140,16 +135,10 @@ def keys(argv: Sequence[str]) -> int:
     Returns:
         0 when it is done, 1 when it could not be done, 2 for words or settings that make no sense.
     """
-    words: dict[str, str] = {}
-
-    def options(argv: Sequence[str]) -> dict[str, Any]:
-        parsed = _keys_options(argv)
-        words["action"] = parsed.pop("action")
+    parsed = _parsed("keys", _keys_options, argv)
+    if isinstance(parsed, Exit):
         return parsed
-
-    settings = _settings("keys", options, argv)
-    if not isinstance(settings, Settings):
-        return settings
+    settings, words = parsed
     if settings.secret_key is not None:
         return _refuse(
             "keys",
@@ -299,13 +288,21 @@ _ACTIONS: Final[dict[str, Callable[..., Exit]]] = {
     "export": _export,
     "erase": _erase,
 }
-_ACTION_WORDS: Final = ("action", "file", "user", "output", "yes")
+_ACTION_WORDS: Final[tuple[str, ...]] = ("action", "file", "user", "output", "yes")
 
 
-def _settings(command: str, options: Callable[[Sequence[str]], dict[str, Any]], argv: Sequence[str]) -> Settings | Exit:
-    """The settings that a command's words and the environment give; else how the command ends, the reason told."""
+def _parsed(
+    command: str, options: Callable[[Sequence[str]], dict[str, Any]], argv: Sequence[str]
+) -> tuple[Settings, dict[str, Any]] | Exit:
+    """The settings that a command's words and the environment give, and what the words say of its action.
+
+    Returns:
+        How the command ends when they make no sense, the reason told.
+    """
     try:
-        return Settings(**options(argv))
+        given = options(argv)
+        words = {name: given.pop(name) for name in _ACTION_WORDS if name in given}
+        return Settings(**given), words
     except SystemExit as stop:  # argparse has said why
         return Exit(int(stop.code or Exit.OK))
     except ValidationError as error:

@@ -33,7 +33,8 @@ from netra_backend.app.api.middleware import LOOPBACK_HOSTS, Envelope, HostAndOr
 from netra_backend.app.api.state import Services
 from netra_backend.app.auth.keys import KEY_FILE, KeyRing, load_or_make_keys
 from netra_backend.app.auth.passwords import Passwords
-from netra_backend.app.auth.throttle import Places, SignInThrottle, TooManyUnauthenticatedError
+from netra_backend.app.auth.places import Places, TooManyUnauthenticatedError
+from netra_backend.app.auth.throttle import SignInThrottle
 from netra_backend.app.auth.tokens import PAGE_AUDIENCE, AccessTokens
 from netra_backend.app.config import Settings
 from netra_backend.app.db.engine import Database

@@ -8,7 +8,7 @@ from typing import Annotated, cast
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from netra_backend.app.auth.throttle import Places
+from netra_backend.app.auth.places import Places
 from netra_backend.app.config import Settings
 from netra_backend.app.db.engine import Database
 from netra_backend.app.db.eraser import Eraser

@@ -8,7 +8,7 @@ from starlette.routing import WebSocketRoute
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from netra_backend.app.auth.throttle import Place
+from netra_backend.app.auth.places import Place
 from netra_backend.app.db.repositories.event_log import EventLog
 from netra_backend.app.realtime.connection import Connection
 from netra_backend.app.realtime.messages import PROTOCOL

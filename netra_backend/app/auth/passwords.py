@@ -14,7 +14,7 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 
 from netra_backend.app.services.refusals import LimitExceededError
 
-from .throttle import Places
+from .places import Places
 
 T = TypeVar("T")
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
+from typing import Final
 
 from netra_backend.app.services.refusals import RateLimitedError
+from netra_backend.app.services.token_buckets import TokenBuckets
 
-MAX_REMEMBERED = 10_000
+MAX_REMEMBERED: Final = 10_000
 
 
 class RateLimit:
@@ -20,8 +21,7 @@ class RateLimit:
 
     def __init__(self, per_minute: int, clock: Callable[[], float]) -> None:
         self._per_minute = per_minute
-        self._clock = clock
-        self._full_at: OrderedDict[str, float] = OrderedDict()  # when the user's bucket will be full again
+        self._buckets = TokenBuckets(per_minute, 60, clock, most=MAX_REMEMBERED, is_strict=False)
 
     def spend(self, user_id: str) -> None:
         """Count a message.
@@ -32,15 +32,8 @@ class RateLimit:
         Raises:
             RateLimitedError: the bucket is empty; says after how many seconds it will hold one again.
         """
-        now = self._clock()
-        interval = 60 / self._per_minute
-        full_at = max(self._full_at.get(user_id, now), now) + interval
-        wait = full_at - now - 60
-        if wait > 1e-9:
+        if wait := self._buckets.wait(user_id):
             raise RateLimitedError(
                 f"more than {self._per_minute} messages in a minute; try again in {wait:.1f} s", retry_after=wait
             )
-        self._full_at[user_id] = full_at
-        self._full_at.move_to_end(user_id)
-        if len(self._full_at) > MAX_REMEMBERED and next(iter(self._full_at.values())) <= now:
-            self._full_at.popitem(last=False)
+        self._buckets.count(user_id)

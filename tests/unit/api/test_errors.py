@@ -23,7 +23,8 @@ from netra_backend.app.api.errors import refusal_response
 from netra_backend.app.api.page_session import ForgedPageRequestError
 from netra_backend.app.api.usage_upload import InvalidUploadError, RowError
 from netra_backend.app.auth.passwords import TooManyPasswordsError
-from netra_backend.app.auth.throttle import TooManyAttemptsError, TooManyUnauthenticatedError
+from netra_backend.app.auth.places import TooManyUnauthenticatedError
+from netra_backend.app.auth.throttle import TooManyAttemptsError
 from netra_backend.app.db.errors import OutcomeUnknownError, StorageUnavailableError
 from netra_backend.app.services.principal import AuthenticationError
 from netra_backend.app.services.refusals import (

@@ -1,4 +1,4 @@
-"""The throttle: who guesses is slowed, who knows the password is not, and places are counted right."""
+"""The throttle: who guesses is slowed, who knows the password is not."""
 
 from __future__ import annotations
 
@@ -9,12 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import netra_backend.app.auth.throttle as throttle_module
-from netra_backend.app.auth.throttle import (
-    Places,
-    SignInThrottle,
-    TooManyAttemptsError,
-    TooManyUnauthenticatedError,
-)
+from netra_backend.app.auth.throttle import SignInThrottle, TooManyAttemptsError
 
 
 class Clock:
@@ -130,22 +125,3 @@ def test_the_rate_holds_over_any_time(bundles: list[tuple[float, list[bool]]]) -
         assert failed <= 10 + (clock.now - begun) / 360 + 1e-6
     clock.now += 361
     throttle.check("a", "ann")
-
-
-def test_places_are_given_back_once() -> None:
-    """Places in all and of one address are bounded, and giving one back twice frees one only."""
-    places = Places(3, 2, lambda: TooManyUnauthenticatedError("full", retry_after=5))
-    first, second = places.take("a"), places.take("a")
-    with pytest.raises(TooManyUnauthenticatedError):
-        places.take("a")
-    with places.take("b"):
-        assert places.count == 3
-        with pytest.raises(TooManyUnauthenticatedError):
-            places.take("c")
-    first.give_back()
-    first.give_back()
-    assert places.count == 1
-    places.take("a")
-    with pytest.raises(TooManyUnauthenticatedError):
-        places.take("a")
-    second.give_back()

@@ -104,12 +104,12 @@ def test_who_has_sent_is_not_forgotten_for_newcomers(monkeypatch: pytest.MonkeyP
     for number in range(100):
         limit.spend(f"user-{number}")
     assert _spent(limit, "alice") == 0
-    most = len(limit._full_at)
+    most = len(limit._buckets)
     clock.now += 60
     for number in range(100, 300):
         limit.spend(f"user-{number}")
         clock.now += 60
-    assert len(limit._full_at) <= most  # the only way to see what is kept
+    assert len(limit._buckets) <= most  # the only way to see what is kept
 
 
 @given(st.integers(1, 60), st.lists(st.tuples(st.integers(0, 600), st.sampled_from("ab")), max_size=150))
