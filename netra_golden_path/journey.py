@@ -146,8 +146,19 @@ class History:
 
     @property
     def first_event_s(self) -> float | None:
-        """From the message to the first event of the run."""
-        return self._since(self.sent_at, is_event)
+        """From the message to the first event of the run.
+
+        Where connections were cut before it came, from when the one that brought it was ready: how long a client was
+        kept away, and how often, is the prover's doing and not the server's.
+        """
+        if self.sent_at is None:
+            return None
+        for number, frames in enumerate(self.connections()):
+            came_at = next((received.at for received in frames if is_event(received.frame)), None)
+            if came_at is not None:
+                ready_at = (received.at for received in frames if _is_ready(received.frame))
+                return came_at - (next(ready_at, self.sent_at) if number else self.sent_at)
+        return None
 
     @property
     def journey_s(self) -> float | None:
