@@ -71,8 +71,9 @@ soak: $(READY) ## the long tests and golden paths, with dropped connections and 
 storm: $(READY) ## 2,000 callers who go away, in each of three ways, over both databases, slowed below the driver
 	@$(BIN)/python -m tests.support.storms 2000 $(ARGS)
 
-fuzz: $(READY) ## the API by schemathesis, and 200,000 frames that nobody means, while others work
+fuzz: $(READY) ## the API by schemathesis over both databases, and 200,000 frames that nobody means, while others work
 	@$(BIN)/python -m tests.support.fuzz api 60
+	@$(BIN)/python -m tests.support.postgres $(BIN)/python -m tests.support.fuzz api 60 --database-url {url}
 	@$(BIN)/python -m tests.support.fuzz frames 200000
 
 mutants: $(READY) ## one owner criterion, key or rule taken out at a time: the ownership tests must notice each

@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     max_unauthenticated_sockets_per_address: int = Field(default=1_000, ge=1)
     failed_sign_ins_per_minute: int = Field(default=30, ge=1, description="of one address")
     failed_sign_ins_per_hour: int = Field(default=20, ge=1, description="at one account")
+    registrations_per_hour: int = Field(
+        default=100, ge=1, description="accounts that one address makes; this machine's own programs make any number"
+    )
     max_waiting_passwords: int = Field(default=500, ge=1, description="that wait to be hashed")
     max_waiting_passwords_per_address: int = Field(default=250, ge=1)
 

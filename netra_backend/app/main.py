@@ -34,7 +34,7 @@ from netra_backend.app.api.state import Services
 from netra_backend.app.auth.keys import KEY_FILE, KeyRing, load_or_make_keys
 from netra_backend.app.auth.passwords import Passwords
 from netra_backend.app.auth.places import Places, TooManyUnauthenticatedError
-from netra_backend.app.auth.throttle import SignInThrottle
+from netra_backend.app.auth.throttle import RegistrationThrottle, SignInThrottle
 from netra_backend.app.auth.tokens import PAGE_AUDIENCE, AccessTokens
 from netra_backend.app.config import Settings
 from netra_backend.app.db.engine import Database
@@ -253,6 +253,7 @@ async def _started(
             per_hour=settings.failed_sign_ins_per_hour,
             clock=time.monotonic,
         ),
+        RegistrationThrottle(per_hour=settings.registrations_per_hour, clock=time.monotonic),
         connections,
         refresh_ttl=settings.refresh_token_ttl,
         max_sessions=settings.max_sessions_per_user,

@@ -22,6 +22,7 @@ class SecurityEvent(StrEnum):
     """What the log of security events tells."""
 
     REGISTERED = "registered"
+    REGISTRATION_THROTTLED = "registration_throttled"
     SIGNED_IN = "signed_in"
     SIGN_IN_FAILED = "sign_in_failed"
     SIGN_IN_THROTTLED = "sign_in_throttled"

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -48,10 +48,10 @@ async def _frames(siege: Siege, frames: int, seed: int) -> None:
             siege.warm()
 
 
-async def _besiege(what: str, size: int, seed: int) -> bool:
+async def _besiege(what: str, size: int, seed: int, settings: Mapping[str, str]) -> bool:
     begun = time.monotonic()
     with TemporaryDirectory() as folder:
-        async with besieged(Path(folder) / "data", **SETTINGS) as siege:
+        async with besieged(Path(folder) / "data", **SETTINGS, **settings) as siege:
             await (_api if what == "api" else _frames)(siege, size, seed)
     if siege.growth_mib > MOST_GROWTH_MIB:
         siege.faults.append(f"the server grew by {siege.growth_mib:.0f} MiB")
@@ -65,8 +65,10 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("what", choices=("api", "frames"))
     parser.add_argument("size", type=int, help="examples for each operation at most, or frames")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--database-url", help="of an empty PostgreSQL database (default: an SQLite file)")
     options = parser.parse_args(argv)
-    return 0 if asyncio.run(_besiege(options.what, options.size, options.seed)) else 1
+    settings = {} if options.database_url is None else {"database_url": options.database_url}
+    return 0 if asyncio.run(_besiege(options.what, options.size, options.seed, settings)) else 1
 
 
 if __name__ == "__main__":

@@ -14,7 +14,12 @@ from sqlalchemy import Row
 
 from netra_backend.app.auth.keys import KeyRing
 from netra_backend.app.auth.passwords import Passwords
-from netra_backend.app.auth.throttle import SignInThrottle, TooManyAttemptsError
+from netra_backend.app.auth.throttle import (
+    RegistrationThrottle,
+    SignInThrottle,
+    TooManyAttemptsError,
+    TooManyRegistrationsError,
+)
 from netra_backend.app.auth.tokens import AccessTokens, RefreshToken
 from netra_backend.app.db import system_operations
 from netra_backend.app.db.engine import Database
@@ -82,6 +87,7 @@ class Accounts:
         tokens: issues and verifies access tokens.
         cookies: issues and verifies what the page's cookie holds.
         throttle: counts sign-ins that fail.
+        registrations: counts the accounts that strangers make.
         connections: those of a sign-in end with it.
         refresh_ttl: how long a sign-in lasts after its last refresh.
         max_sessions: sign-ins of one user; the next one ends the oldest.
@@ -96,6 +102,7 @@ class Accounts:
         tokens: AccessTokens,
         cookies: AccessTokens,
         throttle: SignInThrottle,
+        registrations: RegistrationThrottle,
         connections: Connections,
         *,
         refresh_ttl: timedelta,
@@ -108,6 +115,7 @@ class Accounts:
         self._tokens = tokens
         self._cookies = cookies
         self._throttle = throttle
+        self._registrations = registrations
         self._connections = connections
         self._refresh_ttl = refresh_ttl
         self._max_sessions = max_sessions
@@ -122,12 +130,13 @@ class Accounts:
         Raises:
             EmailTakenError: the e-mail has one.
             RegistrationClosedError: strangers may not.
-            LimitExceededError: the client has failed too often, or too many passwords wait.
+            LimitExceededError: the client has failed too often or made too many accounts, or too many passwords wait.
         """
         if not self._registration_is_open:
             raise RegistrationClosedError("this server does not take new accounts; ask its operator for one")
         user_id, created_at = str(uuid4()), datetime.now(UTC)
-        with self._attempt(email, client):  # trying addresses out is as slow here as at the sign-in
+        # Trying addresses out is as slow here as at the sign-in.
+        with self._attempt(email, client), self._counted(client):
             password_hash = await self._passwords.hash(password, client.network)
             insert = partial(
                 system_operations.insert_user,
@@ -227,6 +236,23 @@ class Accounts:
             self._throttle.forgive(email)
             raise
         self._throttle.forgive(email)
+
+    @contextmanager
+    def _counted(self, client: Client) -> Iterator[None]:
+        """An account that is made. Programs of this machine are not counted: who is on it can reach the data anyway."""
+        if client.is_direct_loopback:
+            yield
+            return
+        try:
+            self._registrations.count(client.network)
+        except TooManyRegistrationsError:
+            tell_security_event(SecurityEvent.REGISTRATION_THROTTLED, address=client.address)
+            raise
+        try:
+            yield
+        except BaseException:
+            self._registrations.forgive(client.network)
+            raise
 
     async def refresh(self, text: str, client: Client) -> SignedIn:
         """Spend a refresh token for new tokens; raises AuthenticationError, and any spent one ends its session."""

@@ -1,4 +1,4 @@
-"""How often a sign-in may fail."""
+"""How often a sign-in may fail, and how many accounts an address may make."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ class TooManyAttemptsError(LimitExceededError):
     """Raised when sign-ins of an address, or at an account, have failed too often."""
 
     code = "too_many_attempts"
+
+
+class TooManyRegistrationsError(LimitExceededError):
+    """Raised when an address has made as many accounts as it may for now."""
+
+    code = "too_many_registrations"
 
 
 class SignInThrottle:
@@ -60,3 +66,36 @@ class SignInThrottle:
     def forgive(self, account: str) -> None:
         """An attempt has succeeded, or told nothing of the password: give back what `check` has taken."""
         self._accounts.take_back(account)
+
+
+class RegistrationThrottle:
+    """How many accounts strangers make from one address, where they may make any.
+
+    Args:
+        per_hour: accounts of one address.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, *, per_hour: int, clock: Callable[[], float]) -> None:
+        self._addresses = TokenBuckets(per_hour, 3600, clock, most=MAX_REMEMBERED, is_strict=True)
+
+    def count(self, address: str) -> None:
+        """Count an account before it is made, so that no burst goes beyond the limit.
+
+        Args:
+            address: the client's, as `Client.network` tells it.
+
+        Raises:
+            TooManyRegistrationsError: not yet; says after how many seconds.
+        """
+        wait = self._addresses.wait(address)
+        if wait:
+            seconds = math.ceil(wait)
+            raise TooManyRegistrationsError(
+                f"too many accounts were made from this address; try again in {seconds} s", retry_after=float(seconds)
+            )
+        self._addresses.count(address)
+
+    def forgive(self, address: str) -> None:
+        """The account was not made: give back what `count` has taken."""
+        self._addresses.take_back(address)

@@ -705,6 +705,7 @@ function gateProblem(error) {
   const words = {
     email_taken: "There is an account with this e-mail already. Sign in instead.",
     invalid_credentials: "The e-mail or the password is wrong.",
+    too_many_registrations: "Too many accounts were made from here. Please wait a while.",
     too_many_attempts: "Too many sign-ins have failed. Please wait a while.",
     registration_closed: "Signing up is closed here. Ask whoever runs this server for an account.",
   };

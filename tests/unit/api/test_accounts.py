@@ -12,7 +12,7 @@ import pytest
 from netra_backend.app.api.accounts import Accounts, EmailTakenError, InvalidCredentialsError
 from netra_backend.app.api.client_address import Client
 from netra_backend.app.auth.passwords import Passwords, TooManyPasswordsError
-from netra_backend.app.auth.throttle import TooManyAttemptsError
+from netra_backend.app.auth.throttle import TooManyAttemptsError, TooManyRegistrationsError
 from netra_backend.app.services.user_execution_context import UserExecutionContext
 from tests.support.served_app import Served, started
 
@@ -105,6 +105,23 @@ async def test_a_taken_email_costs_an_attempt(accounts: Accounts) -> None:
             await accounts.register(EMAIL, PASSWORD, HERE)
     with pytest.raises(TooManyAttemptsError):
         await accounts.register(EMAIL, PASSWORD, HERE)
+
+
+async def test_an_address_makes_only_so_many_accounts(tmp_path: Path) -> None:
+    """Of accounts made at once from one address as many are made as may be; others, and this machine, go on."""
+    async with started(tmp_path, registrations_per_hour=ATTEMPTS) as served:
+        accounts = served.services.accounts
+
+        async def made(client: Client, *names: str) -> list[type]:
+            registering = (accounts.register(f"{name}@example.org", PASSWORD, client) for name in names)
+            return [type(each) for each in await asyncio.gather(*registering, return_exceptions=True)]
+
+        assert await made(HERE, "ann", "bob") == [tuple, tuple]
+        assert await made(HERE, "ann") == [EmailTakenError]  # made nothing, so it costs none
+        outcomes = await made(HERE, *"abcdef")
+        assert (outcomes.count(tuple), outcomes.count(TooManyRegistrationsError)) == (ATTEMPTS - 2, 8 - ATTEMPTS)
+        assert await made(Client("192.0.2.2", is_direct_loopback=False), "carl") == [tuple]
+        assert await made(Client("127.0.0.1", is_direct_loopback=True), *"uvwxyz") == [tuple] * 6
 
 
 async def test_of_two_changes_of_a_password_one_holds(accounts: Accounts) -> None:

@@ -24,7 +24,7 @@ from netra_backend.app.api.page_session import ForgedPageRequestError
 from netra_backend.app.api.usage_upload import InvalidUploadError, RowError
 from netra_backend.app.auth.passwords import TooManyPasswordsError
 from netra_backend.app.auth.places import TooManyUnauthenticatedError
-from netra_backend.app.auth.throttle import TooManyAttemptsError
+from netra_backend.app.auth.throttle import TooManyAttemptsError, TooManyRegistrationsError
 from netra_backend.app.db.errors import OutcomeUnknownError, StorageUnavailableError
 from netra_backend.app.services.principal import AuthenticationError
 from netra_backend.app.services.refusals import (
@@ -55,6 +55,7 @@ REFUSALS: list[tuple[RefusedError, int, str]] = [
     (ForgedPageRequestError("no"), 403, "forged_page_request"),
     (LimitExceededError("no"), 429, "limit_exceeded"),
     (TooManyAttemptsError("no", retry_after=3.0), 429, "too_many_attempts"),
+    (TooManyRegistrationsError("no", retry_after=3.0), 429, "too_many_registrations"),
     (TooManyUnauthenticatedError("no", retry_after=5), 429, "too_many_unauthenticated"),
     (TooManyPasswordsError(), 429, "busy"),
     (LimitExceededError("no", retry_after=0.2), 429, "limit_exceeded"),
