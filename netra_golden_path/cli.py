@@ -167,8 +167,8 @@ def _parsed(argv: Sequence[str] | None) -> Arguments:
         type=_whole_from_0,
         default=0,
         metavar="D",
-        help="drop each journey's connection so many times, at places drawn from the seed; users come back and resume, and "
-        "the first event is timed on the connection that brings it",
+        help="drop each journey's connection so many times, at places drawn from the seed; users come back and resume, "
+        "and the first event is timed on the connection that brings it",
     )
     parser.add_argument(
         "--kill-every",

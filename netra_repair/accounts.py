@@ -30,6 +30,8 @@ class Account:
         replacement: what was chosen then; it stays, whatever fewer sites would speak for later.
         plan: the last one, for what it refuses.
         is_trial: whether the replacement is only likely, and the tests must confirm it.
+        is_ruled_out: whether the tests have spoken against the replacement, and another one may be tried.
+        before: the account of what was tried for the cause before, and refuted.
         is_told: whether a person named it: then it stays, whatever the tests that died there say now.
         kept: the changed files, in the positions of the project's own files.
         refused: sites that no plan could change, as they were first seen.
@@ -44,6 +46,8 @@ class Account:
     plan: Plan
     is_trial: bool = False
     is_told: bool = False
+    is_ruled_out: bool = False
+    before: Account | None = None
     kept: list[FilePlan] = field(default_factory=list)
     refused: dict[SiteKey, RefusedSite] = field(default_factory=dict)
     taken_back: list[RefusedSite] = field(default_factory=list)
@@ -128,6 +132,16 @@ class Account:
             left.append(replace(file, sites=tuple(site for site in file.sites if key_of(site.site) not in reasons)))
         self.kept = [file for file in left if file.sites]
         self.rolled_back += 1
+
+    @property
+    def is_refuted(self) -> bool:
+        """Whether the tests have spoken against what was only likely, at every place."""
+        return self.is_trial and not self.kept and bool(self.taken_back)
+
+    @property
+    def settled(self) -> Account:
+        """What is told of the cause: where all that was tried is refuted, what came nearest."""
+        return self.before.settled if self.before is not None and self.is_refuted else self
 
     def kept_plan(self, origin: Path) -> Plan:
         """The plan of what was kept, for the project's own files."""

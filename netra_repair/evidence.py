@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from netra_repair.arguments import accepts_keyword
 from netra_repair.candidates import Candidate, Clue, Evidence
 from netra_repair.causes import Site
+from netra_repair.fitting import UNCALLED_KINDS
 from netra_repair.history import Past
 from netra_repair.likeness import SAME_NAME, is_sibling, likeness
 from netra_repair.owners import Access, Member, MemberKind, Owner
@@ -76,6 +77,11 @@ class Question:
         return any(site.reference.use in (Use.CALL, Use.DECORATOR) for site in self.sites)
 
     @property
+    def is_passed_on(self) -> bool:
+        """Whether a site hands the value to a call: it may be a method, for that to call back."""
+        return any(site.reference.passed_on for site in self.sites)
+
+    @property
     def is_read(self) -> bool:
         """Whether every site reads a value of a class or instance: a method there would silently be true."""
         return all(
@@ -102,6 +108,8 @@ def evidence(
     weights, past = question.weights, question.past
     if question.calls or question.is_read:
         share = fits / len(question.sites)
+        if question.is_read and member.kind not in UNCALLED_KINDS:
+            share /= 2  # what is only passed on is a value more often than a method
         what = member.signature if question.calls else f"a {member.kind}"
         yield Evidence(Clue.FIT, weights.fit * share, f"{fits} of {len(question.sites)} places fit {what}")
     yield from _keyword_evidence(question, member)

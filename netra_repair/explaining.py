@@ -55,6 +55,16 @@ class Explainer:
         self._occurrences = occurrences
         self._words = words
         self._git = git
+        self._ruled_out: set[tuple[Owner, str, str]] = set()
+
+    def rule_out(self, cause: RootCause, candidate: str) -> None:
+        """Takes notice that tests have spoken against a candidate: it is none of the cause's any more.
+
+        Args:
+            cause: of a missing attribute; what calls pass has no candidates that are tried one after another.
+            candidate: the name.
+        """
+        self._ruled_out.add((cause.owner, cause.attribute, candidate))
 
     def causes(self, group: Group, suite: SuiteResult | None, *, with_past: bool = True) -> list[RootCause]:
         """Explains one group.
@@ -120,7 +130,11 @@ class Explainer:
         return {name: member for name, member in first.items() if all(name in other for other in others)}
 
     def _ranking(self, group: Group, members: Mapping[str, Member], past: Past, messages: Iterable[str]) -> Ranking:
-        names = plausible(group.attribute, group.sites, members, past)
+        names = [
+            name
+            for name in plausible(group.attribute, group.sites, members, past)
+            if (group.owner, group.attribute, name) not in self._ruled_out
+        ]
         hints = [*messages, *self._definitions.hints(group.owner, group.attribute)]
         return rank(
             group.owner,

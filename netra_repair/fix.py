@@ -15,6 +15,7 @@ from netra_repair.diffs import displayed
 from netra_repair.edits import Edit
 from netra_repair.errors import PlanError
 from netra_repair.failures import SuiteResult
+from netra_repair.findings import Findings
 from netra_repair.images import images
 from netra_repair.imports import ImportGraph, related
 from netra_repair.living import Living
@@ -30,6 +31,9 @@ from netra_repair.suite import Suite
 # A repaired call lets its test run on to the next one, which no engine could tell. Real projects need two or three
 # rounds.
 _MAX_ROUNDS = 12
+
+# How many likely names are tried for one cause, each after the tests have spoken against the one before.
+_MAX_TRIALS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,13 +112,13 @@ class Fixer:
             if self._options.causes:
                 asked = tuple(each for each in asked if each.key in wanted or self._account_of(each) is not None)
         # First what was only likely: what it gave may be what the tests of the others fail of.
-        for is_trial in (True, False):
-            if self._withdraw_unconfirmed(current, latest.causes, is_trial=is_trial):
-                current = self._run_all()
-                latest = self._scanner.scan(self._options.paths, current)
+        current, latest = self._confirmed_trials(current, latest)
+        if self._withdraw_unconfirmed(current, latest.causes, is_trial=False):
+            current = self._run_all()
+            latest = self._scanner.scan(self._options.paths, current)
         self._tests.regressed(before, current)  # finds the flaky ones that were not known to be
         comparison = compare(before, current, self._tests.flaky)
-        causes = tuple(account.closed(comparison, current, self._origin) for account in self._accounts)
+        causes = tuple(account.settled.closed(comparison, current, self._origin) for account in self._accounts)
         return Repair(
             findings=findings,
             causes=causes,
@@ -133,6 +137,35 @@ class Fixer:
             later=tuple(later.values()),
         )
 
+    def _confirmed_trials(self, current: SuiteResult, latest: Findings) -> tuple[SuiteResult, Findings]:
+        """Takes back what was likely and no test confirms; then tries what is likely now that this is out.
+
+        Args:
+            current: a run of all tests with what was kept.
+            latest: what is missing then.
+
+        Returns:
+            The same, with what is left.
+        """
+        for tries_left in reversed(range(_MAX_TRIALS)):
+            is_changed = self._withdraw_unconfirmed(current, latest.causes, is_trial=True)
+            if is_changed:
+                current = self._run_all()
+            refuted = [each for each in self._accounts if each.is_refuted and not each.is_ruled_out]
+            for account in refuted:
+                account.is_ruled_out = True
+                self._scanner.rule_out(account.cause, account.replacement)
+            if is_changed or refuted:
+                latest = self._scanner.scan(self._options.paths, current)
+            if not refuted or not tries_left:
+                break
+            again = [cause for cause in latest.causes if self._account_of(cause) in refuted]
+            tested = self._carried_out(self._plans(again, latest.causes), current)
+            if tested is not None:
+                current = tested
+                latest = self._scanner.scan(self._options.paths, current)
+        return current, latest
+
     def _plans(self, causes: Iterable[RootCause], found: Iterable[RootCause]) -> list[_Work]:
         """A plan for each cause that has a replacement, without the sites that were taken back before.
 
@@ -142,11 +175,14 @@ class Fixer:
         """
         work = []
         for cause in causes:
-            account = self._account_of(cause)
+            account = before = self._account_of(cause)
+            if before is not None and before.is_ruled_out:
+                account = None
             replacement = account.replacement if account else self._options.to
             if replacement is None and cause.ranking.decision in (Decision.CHOSEN, Decision.LIKELY):
                 replacement = cause.ranking.candidates[0].name
-            is_trial = account is None and self._options.to is None and cause.ranking.decision is Decision.LIKELY
+            is_likely = cause.ranking.decision is Decision.LIKELY or before is not None
+            is_trial = account is None and self._options.to is None and is_likely
             if replacement is None or (is_trial and not cause.tests):
                 continue  # what is only likely waits until a test dies of it: perhaps in the next round, if ever
             try:
@@ -156,8 +192,10 @@ class Fixer:
                     raise
                 continue  # a name that only some of the receivers have, or a cause met again at a class above
             if account is None:
-                account = Account(cause, replacement, plan, is_trial, is_told=self._options.to is not None)
-                self._accounts.append(account)
+                account = Account(
+                    cause, replacement, plan, is_trial, is_told=self._options.to is not None, before=before
+                )
+                self._accounts = [each for each in self._accounts if each is not before] + [account]
             plan = account.begin(cause, plan)
             living = self._living.refused(plan) if self._living is not None else {}
             account.take_back(plan, living)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections import defaultdict
+from functools import cached_property
 
 from netra_repair.definitions import Definitions
 from netra_repair.line_nodes import span_of
@@ -15,9 +16,12 @@ from netra_repair.project import Project
 from netra_repair.receivers import Receivers
 from netra_repair.source import Source, UnreadableSource, bytes_of
 from netra_repair.spellings import last_name
-from netra_repair.words import Words
+from netra_repair.words import words_of
 
 _UNUSABLE = (UnreadableSource, SyntaxError, ValueError, RecursionError, MemoryError)
+
+# The arguments of what may be a call that is a statement of its own.
+_CALL = re.compile(rb"^[ \t]*[\w.]+[ \t]*\(([^()#]+)", re.MULTILINE)
 
 
 class HandingOver:
@@ -27,14 +31,13 @@ class HandingOver:
         project: whose sources.
         definitions: knows the MROs, and which modules are the project's.
         receivers: tells what an expression is.
-        words: knows which files have a name at all.
     """
 
-    def __init__(self, project: Project, definitions: Definitions, receivers: Receivers, words: Words) -> None:
+    def __init__(self, project: Project, definitions: Definitions, receivers: Receivers) -> None:
         self._project = project
         self._definitions = definitions
         self._receivers = receivers
-        self._words = words
+        self._handed: dict[str, dict[str, list[ast.expr]]] = {}
 
     def of(self, owner: Owner) -> str | None:
         """A place that hands over a class, or one that it inherits from.
@@ -48,39 +51,60 @@ class HandingOver:
         if owner.kind is not OwnerKind.CLASS:
             return None
         above = [each for each in self._definitions.mro(owner) if each.is_inside]
-        names = {each.short_name for each in above}
-        spelled = b"|".join(re.escape(name.encode()) for name in names)
-        call = re.compile(rb"^[ \t]*[\w.]+[ \t]*\([^()#]*\b(?:" + spelled + rb")\b", re.MULTILINE)
-        for path in self._words.files(*names):
-            if call.search(bytes_of(self._project.root / path)) is None:
-                continue
-            try:
-                source = Source.read(self._project.root, path)
-                handed = list(self._handed(parsed(source.text), names))
-            except _UNUSABLE:
-                continue
-            for argument in handed:
-                owners = self._receivers.of(source, span_of(source, argument)).owners
-                if any((each, Access.CLASS) in owners for each in above):
-                    return f"{path}:{argument.lineno}"
+        for name in dict.fromkeys(each.short_name for each in above):
+            for path in self._naming.get(name.encode(), ()):
+                if path not in self._handed:
+                    self._handed[path] = self._read(path)
+                for argument in self._handed[path].get(name, ()):
+                    source = Source.read(self._project.root, path)
+                    owners = self._receivers.of(source, span_of(source, argument)).owners
+                    if any((each, Access.CLASS) in owners for each in above):
+                        return f"{path}:{argument.lineno}"
         return None
 
-    def _handed(self, tree: ast.Module, names: set[str]) -> Iterator[ast.expr]:
-        """The arguments of some names in calls of what other libraries define."""
+    def forget(self) -> None:
+        """Takes notice that files have been written: they are read again when they are needed."""
+        self.__dict__.pop("_naming", None)
+        self._handed.clear()
+
+    def prepare(self) -> None:
+        """Looks for the calls now, and not when the first owner is asked about."""
+        _ = self._naming
+
+    @cached_property
+    def _naming(self) -> dict[bytes, list[str]]:
+        """The files in which a word stands in such a call."""
+        naming: defaultdict[bytes, list[str]] = defaultdict(list)
+        for path in self._project.sources:
+            for word in words_of(b" ".join(_CALL.findall(bytes_of(self._project.root / path)))):
+                naming[word].append(path)
+        return naming
+
+    def _read(self, path: str) -> dict[str, list[ast.expr]]:
+        """The arguments of calls of what other libraries define, by their last names."""
+        try:
+            tree = parsed(Source.read(self._project.root, path).text)
+        except _UNUSABLE:
+            return {}
         modules: dict[str, str] = {}
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                modules |= {each.asname or each.name.partition(".")[0]: each.name for each in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                modules |= {each.asname or each.name: node.module for each in node.names}
+        calls: list[tuple[str, list[ast.expr]]] = []
         for node in ast.walk(tree):
             match node:
+                case ast.Import():
+                    modules |= {each.asname or each.name.partition(".")[0]: each.name for each in node.names}
+                case ast.ImportFrom(module=str(module), level=0):
+                    modules |= {each.asname or each.name: module for each in node.names}
                 case ast.Expr(value=ast.Call(func=called, args=arguments)):
-                    root = called
-                    while isinstance(root, ast.Attribute):
-                        root = root.value
-                    if isinstance(root, ast.Name) and self._is_of_a_library(modules.get(root.id)):
-                        yield from (each for each in arguments if last_name(each) in names)
+                    while isinstance(called, ast.Attribute):
+                        called = called.value
+                    if isinstance(called, ast.Name):
+                        calls.append((called.id, arguments))
+        handed: defaultdict[str, list[ast.expr]] = defaultdict(list)
+        for root, arguments in calls:
+            if self._is_of_a_library(modules.get(root)):
+                for argument in arguments:
+                    handed[last_name(argument)].append(argument)
+        return handed
 
     def _is_of_a_library(self, module: str | None) -> bool:
         if module is None or module.partition(".")[0] in sys.stdlib_module_names:

@@ -131,7 +131,8 @@ def _judged(question: Question, member: Member, hint: str | None, members: Mappi
     is_successor = question.past is not None and question.past.renamed_to == member.name
     if question.is_called and member.kind in UNCALLED_KINDS:
         return None
-    if question.is_read and member.kind not in UNCALLED_KINDS and not (is_successor or hint):
+    may_be_method = question.is_passed_on or is_successor or hint is not None
+    if question.is_read and member.kind not in UNCALLED_KINDS and not may_be_method:
         return None
     fits = sum(not isinstance(fit(site, member, question.past), Refusal) for site in question.sites)
     if question.sites and not fits:

@@ -88,6 +88,7 @@ class Reference:
         guard: why it may be absent by intent, else None.
         scope: the enclosing functions and classes with dots, "TestLogin.test_ok"; "" at module level.
         in_string: whether the place is inside an f-string's braces.
+        passed_on: whether the value, not called there, is an argument of a call: `subscribe(self.changed)`.
     """
 
     path: str
@@ -103,3 +104,4 @@ class Reference:
     guard: Guard | None = None
     scope: str = ""
     in_string: bool = False
+    passed_on: bool = False

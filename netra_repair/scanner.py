@@ -81,7 +81,7 @@ class Scanner:
         self._occurrences = Occurrences(project)
         self._unproven = UnprovenReferences(self._files, self._occurrences, self._receivers)
         self._computed_writers = ComputedWriters(project, self._definitions, self._receivers, self._words)
-        self._handing_over = HandingOver(project, self._definitions, self._receivers, self._words)
+        self._handing_over = HandingOver(project, self._definitions, self._receivers)
         self._explainer = Explainer(project, self._definitions, self._receivers, self._occurrences, self._words, git)
         self._seconds: dict[str, float] = {}
 
@@ -154,6 +154,7 @@ class Scanner:
         self._classes.prepare()
         self._words.prepare()
         self._computed_writers.prepare()
+        self._handing_over.prepare()
         self._occurrences.prepare()
 
     def forget(self, paths: Collection[str]) -> None:
@@ -165,8 +166,13 @@ class Scanner:
         self._files.forget(paths)
         self._occurrences.forget(paths)
         self._computed_writers.forget()
+        self._handing_over.forget()
         self._words.forget()
         self._server.changed(paths)
+
+    def rule_out(self, cause: RootCause, candidate: str) -> None:
+        """Takes notice that tests have spoken against a candidate; see `Explainer.rule_out`."""
+        self._explainer.rule_out(cause, candidate)
 
     def plan(self, cause: RootCause, replacement: str) -> Plan:
         """Makes the plan of one cause.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 _ANY = ".*"
@@ -79,10 +79,10 @@ def _texts(display: ast.expr | None) -> str | None:
     return f"(?:{'|'.join(map(re.escape, found))})" if found and len(found) == len(texts) else None
 
 
-def _tables(tree: ast.Module) -> dict[str, str]:
+def _tables(nodes: Iterable[ast.AST]) -> dict[str, str]:
     """The constants of a module that hold texts: names that are bound once, and never changed by name."""
     bound: dict[str, list[ast.expr | None]] = defaultdict(list)
-    for node in ast.walk(tree):
+    for node in nodes:
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
                 bound[name].append(value)
@@ -96,12 +96,12 @@ def _tables(tree: ast.Module) -> dict[str, str]:
     return {name: texts for name, texts in found.items() if texts is not None}
 
 
-def _passed(tree: ast.Module) -> dict[tuple[str, str], str]:
+def _passed(nodes: Sequence[ast.AST]) -> dict[tuple[str, str], str]:
     """What the private functions of a module are given for their parameters, where every call gives texts."""
     functions: dict[str, list[tuple[list[str], bool]]] = defaultdict(list)
     calls: dict[str, list[ast.Call]] = defaultdict(list)
-    names = Counter(last_name(node) for node in ast.walk(tree) if isinstance(node, ast.Name | ast.Attribute))
-    for node in ast.walk(tree):
+    names = Counter(last_name(node) for node in nodes if isinstance(node, ast.Name | ast.Attribute))
+    for node in nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("_"):
             arguments = [each.arg for each in [*node.args.posonlyargs, *node.args.args]]
             functions[node.name].append((arguments, arguments[:1] in (["self"], ["cls"])))
@@ -132,7 +132,8 @@ def _argument(call: ast.Call, index: int, name: str) -> ast.expr | None:
 
 def walked(tree: ast.Module) -> Iterator[tuple[ast.AST, Around]]:
     """Every node of a module, with what names mean there."""
-    waiting: list[tuple[ast.AST, Around, str]] = [(tree, Around({}, _tables(tree), _passed(tree)), "")]
+    nodes = [*ast.walk(tree)]
+    waiting: list[tuple[ast.AST, Around, str]] = [(tree, Around({}, _tables(nodes), _passed(nodes)), "")]
     while waiting:
         node, around, class_ = waiting.pop()
         yield node, around

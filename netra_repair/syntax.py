@@ -183,6 +183,7 @@ class Syntax:
             guard=guard,
             scope=self._scope(naming.node),
             in_string=any(isinstance(parent, _FORMATTED) for _, parent in self._layout.line_of_descent(naming.node)),
+            passed_on=naming.use is Use.REFERENCE and self._is_argument(naming.node),
         )
 
     def _owner_place(self, owner: cst.BaseExpression | cst.ImportFrom | str | None) -> Place | None:
@@ -194,6 +195,10 @@ class Syntax:
                 return self._layout.inner(owner)
             case _:
                 return None
+
+    def _is_argument(self, node: cst.CSTNode) -> bool:
+        parent = self._layout.parent(node)
+        return isinstance(parent, cst.Arg) and isinstance(self._layout.parent(parent), cst.Call)
 
     def _scope(self, node: cst.CSTNode) -> str:
         """The functions and classes in whose bodies a node is."""

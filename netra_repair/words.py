@@ -11,6 +11,11 @@ from netra_repair.source import bytes_of
 _BLANKED = bytes(byte if byte > 0x7F or chr(byte).isalnum() or byte == ord("_") else 0x20 for byte in range(0x100))
 
 
+def words_of(data: bytes) -> set[bytes]:
+    """The distinct words of a text: of an identifier's bytes, or of digits."""
+    return set(data.translate(_BLANKED).split())  # not by a regular expression, which takes several times as long
+
+
 class Words:
     """An index of the words in a project's Python files: of identifiers, and whatever else is spelled like one.
 
@@ -45,8 +50,7 @@ class Words:
     def _index(self) -> dict[bytes, list[str]]:
         index: dict[bytes, list[str]] = {}
         for path in self._project.sources:
-            # Not by a regular expression, which takes several times as long.
-            for word in set(bytes_of(self._project.root / path).translate(_BLANKED).split()):
+            for word in words_of(bytes_of(self._project.root / path)):
                 if word in index:
                     index[word].append(path)
                 else:

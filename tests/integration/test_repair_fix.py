@@ -530,6 +530,52 @@ def test_what_is_only_likely_is_kept_where_its_tests_pass_and_taken_back_where_n
     assert "list_boxes" not in repair.diff
 
 
+NEXT = """\
+class Store:
+    def count_boxes(self):
+        return 70
+
+    def count_all(self):
+        return 3
+
+    def count_each(self, box):
+        return 3
+"""
+NEXT_TESTS = """\
+from store import Store
+
+def test_count():
+    assert Store().count_stored_boxes() == {right}
+
+def test_count_twice():
+    assert Store().count_stored_boxes() + Store().count_stored_boxes() == 2 * {right}
+"""
+
+
+@pytest.mark.parametrize(("right", "replacement"), [(70, "count_boxes"), (3, "count_all")])
+def test_the_next_likely_one_is_tried_where_the_tests_speak_against_the_first(
+    right: int, replacement: str, tmp_path: Path
+) -> None:
+    """What the tests have refuted is no candidate any more; what is likely without it is kept where they pass."""
+    (tmp_path / "store.py").write_text(NEXT)
+    (tmp_path / "test_store.py").write_text(NEXT_TESTS.format(right=right))
+    repair = fixed(tmp_path, Options())
+    [cause] = repair.causes
+    assert cause.plan.replacement == replacement
+    assert [line for _, line in changed(cause)] == [4, 7, 7]
+    assert cause.restored == cause.broken
+
+
+def test_when_the_tests_refute_all_that_is_likely_nothing_is_changed(tmp_path: Path) -> None:
+    """Each is tried once, and no more is made of it than a refusal that names the one that came nearest."""
+    (tmp_path / "store.py").write_text(NEXT)
+    (tmp_path / "test_store.py").write_text(NEXT_TESTS.format(right=5))
+    repair = fixed(tmp_path, Options())
+    [cause] = repair.causes
+    assert (cause.plan.replacement, cause.restored, repair.diff) == ("count_boxes", (), "")
+    assert [reason for *_, reason in refused(cause)] == [Reason.NOT_CONFIRMED] * 3
+
+
 ENDPOINT = """\
 class Endpoint:
     def __init__(self, kind, handlers):

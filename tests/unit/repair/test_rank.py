@@ -299,6 +299,14 @@ def test_kinds_that_cannot_stand_there_are_no_candidates(owned: tuple[Owner, Map
     assert asked(owned, "getOrders", ["if shop.getOrders: pass"]).decision is not Decision.CHOSEN
 
 
+def test_what_is_passed_on_may_be_a_method(owned: tuple[Owner, Mapping[str, Member], Path]) -> None:
+    """What is handed to a call may be a method, for that to call back, as well as a value."""
+    passed = asked(owned, "orderGet", ["events.observe(shop.orderGet)"])
+    assert (passed.decision, passed.candidates[0].name) == (Decision.CHOSEN, "get_order")
+    value = asked(owned, "isOpen", ["print(shop.isOpen)"])
+    assert (value.decision, value.candidates[0].name) == (Decision.CHOSEN, "is_open")
+
+
 def test_what_is_awaited_must_be_async(owned: tuple[Owner, Mapping[str, Member], Path]) -> None:
     """Awaited calls need an async method, others need one that is not."""
     awaited = asked(owned, "fetchRemote", ["async def f():\n    await shop.fetchRemote(1)"])

@@ -254,6 +254,23 @@ x.gone
     ]
 
 
+def test_what_a_call_gets_is_passed_on() -> None:
+    """An attribute that is an argument is passed on; one that is called, kept, returned or a base class is not."""
+    syntax = syntax_of(
+        """
+subscribe(x.gone)
+subscribe(to=x.gone)
+subscribe(*x.gone)
+subscribe(x.gone())
+subscribe(x.gone.more)
+class A(x.gone): kept = x.gone
+x.gone
+"""
+    )
+    passed_on = [reference.position.line for reference in syntax.references(["gone"]) if reference.passed_on]
+    assert passed_on == [2, 3, 4]
+
+
 def test_a_reference_is_found_by_where_it_ends() -> None:
     """The end of a name leads to the same reference; so does the quote behind a string's last name; no other place."""
     code = "from m import gone\nCtx . gone (1)\npatch('m.Ctx.gone')\nf'{a.gone}'\n"
