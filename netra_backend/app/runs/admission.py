@@ -25,6 +25,11 @@ class WaitingRun:
     attempt: int = 0
     deadline: datetime = NEVER
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells the run from all others: its user and its id."""
+        return self.user_id, self.run_id
+
 
 class Admission:
     """The queues of all users, and a place for each run that has started.

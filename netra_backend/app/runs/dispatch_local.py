@@ -64,13 +64,12 @@ class LocalDispatcher:
 
     def offer(self, run: RunRecord | WaitingRun) -> None:
         """Let a stored run wait for its turn; one that waits or runs here already is left alone."""
-        key = run.user_id, run.run_id
-        if self._closing or key in self._deadlines:
+        if self._closing or run.key in self._deadlines:
             return
         waiting = WaitingRun(run.user_id, run.thread_id, run.run_id, run.attempt, run.deadline)
         self._admission.enqueue(waiting)
         self._start_admitted()
-        if key not in self._tasks:
+        if run.key not in self._tasks:
             self._watch(waiting)
 
     def stop(self, user_id: str, run_id: str) -> None:
@@ -86,18 +85,17 @@ class LocalDispatcher:
 
     def _start_admitted(self) -> None:
         while not self._closing and (run := self._admission.take()) is not None:
-            self._watch_no_more((run.user_id, run.run_id))
+            self._watch_no_more(run.key)
             self._watch(run, after=self._stop_seconds)  # `execute` ends it at the deadline, if its agent lets it
             task = spawn_unbound(self._work(run), name=f"run {run.run_id}")
-            self._tasks[run.user_id, run.run_id] = run, task
+            self._tasks[run.key] = run, task
             task.add_done_callback(partial(self._done, run))
 
     def _done(self, run: WaitingRun, task: asyncio.Task[None]) -> None:
         """Give the place back; not in the task itself, which may be cancelled before it has begun."""
-        key = run.user_id, run.run_id
-        if self._tasks.get(key) == (run, task):  # else it was left behind
-            del self._tasks[key]
-            self._watch_no_more(key)
+        if self._tasks.get(run.key) == (run, task):  # else it was left behind
+            del self._tasks[run.key]
+            self._watch_no_more(run.key)
             self._admission.release(run)
             self._start_admitted()
 
@@ -145,7 +143,7 @@ class LocalDispatcher:
         """Look at a run a while after its deadline; at least so long from now."""
         seconds = max((run.deadline - datetime.now(UTC)).total_seconds(), 0.0) + after
         timer = asyncio.get_running_loop().call_later(seconds, self._expire, run)
-        self._deadlines[run.user_id, run.run_id] = timer
+        self._deadlines[run.key] = timer
 
     def _watch_no_more(self, key: tuple[str, str]) -> None:
         if timer := self._deadlines.pop(key, None):
@@ -156,7 +154,7 @@ class LocalDispatcher:
             error = future.exception()
             if error is None or isinstance(error, NotFoundError):  # it is ended, or was erased by somebody else
                 self.stop(run.user_id, run.run_id)
-            elif (run.user_id, run.run_id) in self._deadlines:  # the clock or the disk was not ready
+            elif run.key in self._deadlines:  # the clock or the disk was not ready
                 self._watch(run, after=RETRY_SECONDS[-1])
 
         try:

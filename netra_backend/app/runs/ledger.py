@@ -309,11 +309,11 @@ class _Fold:
                     if command.if_busy is not IfBusy.ENQUEUE:
                         busy_threads.add((context.user_id, context.thread_id))
                 case AppendEvents(run=run):
-                    claimed_runs[run.user_id, run.run_id] = run
+                    claimed_runs[run.key] = run
                 case ClaimRun() | HandBackRun() | CancelRun() | ExpireRun():
                     named_runs.add((command.user_id, command.run_id))
         submitting_users = {(user_id,) for user_id, _ in named_threads}
-        claimed_threads = {(run.user_id, run.thread_id) for run in claimed_runs.values()}
+        claimed_threads = {run.thread_key for run in claimed_runs.values()}
         lock_rows(self._connection, submitting_users, named_threads | claimed_threads, named_runs)
         self._load_states({key: run for key, run in claimed_runs.items() if key not in named_runs})
         self._load_runs(_RUNS_BY_ID, named_runs)
@@ -330,11 +330,11 @@ class _Fold:
         for *columns, last_seq, erased_at in self._connection.execute(statement, {"keys": as_keys(keys)}):
             run = RunRecord.from_columns(columns)
             if erased_at is not None:
-                self._erased.add((run.user_id, run.thread_id))
+                self._erased.add(run.thread_key)
                 self._erased.add((run.user_id, run.message_scope, run.client_message_id))
                 continue
-            self._last_seq[run.user_id, run.thread_id] = last_seq
-            self._runs[run.user_id, run.run_id] = run
+            self._last_seq[run.thread_key] = last_seq
+            self._runs[run.key] = run
             self._by_message[run.user_id, run.message_scope, run.client_message_id] = run
 
     def _load_states(self, claimed: dict[Key, RunRecord]) -> None:
@@ -394,7 +394,7 @@ class _Fold:
         if context.user_id not in self._users or not self._erased.isdisjoint((thread_key, message_key)):
             raise NotFoundError
         if message := self._by_message.get(message_key):
-            stored = self._runs[message.user_id, message.run_id]
+            stored = self._runs[message.key]
             if stored.message not in (command.text, ERASED_MESSAGE):
                 raise MessageReusedError(
                     f"client_message_id {command.client_message_id!r} was already used for another text; "
@@ -429,7 +429,7 @@ class _Fold:
             started_at=None,
             finished_at=None,
         )
-        self._runs[run.user_id, run.run_id] = run
+        self._runs[run.key] = run
         self._by_message[message_key] = run
         data = {"text": command.text, "client_message_id": command.client_message_id}
         entry = self._log(run, EventType.USER_MESSAGE, data, agent=None)
@@ -439,9 +439,7 @@ class _Fold:
     def _make_way(self, thread_key: Key, if_busy: IfBusy) -> list[tuple[str, LogEntry]]:
         if if_busy is IfBusy.ENQUEUE:
             return []
-        unfinished = [
-            run for run in self._runs.values() if (run.user_id, run.thread_id) == thread_key and not run.status.is_final
-        ]
+        unfinished = [run for run in self._runs.values() if run.thread_key == thread_key and not run.status.is_final]
         if unfinished and if_busy is IfBusy.REJECT:
             raise ThreadBusyError(
                 "the thread has an unfinished run; wait for it, cancel it, or send with if_busy 'enqueue'"
@@ -496,7 +494,7 @@ class _Fold:
                 f"attempt {command.attempt} cannot be handed back"
             )
         run = replace(run, handed_back=run.handed_back + 1)
-        self._runs[run.user_id, run.run_id] = run
+        self._runs[run.key] = run
         return Written(run, ())
 
     def _cancel(self, command: CancelRun) -> Written:
@@ -504,7 +502,7 @@ class _Fold:
         if run.status.is_final:
             return Written(run, ())
         entry = self._end_as_cancelled(run, command.reason)
-        return Written(self._runs[run.user_id, run.run_id], (entry,))
+        return Written(self._runs[run.key], (entry,))
 
     def _expire(self, command: ExpireRun) -> Written:
         run = self._run(command.user_id, command.run_id)
@@ -539,7 +537,7 @@ class _Fold:
             changed = replace(run, status=status, attempt=run.attempt + 1, started_at=run.started_at or self._now)
         else:
             changed = replace(run, status=status, error=error, finished_at=self._now)
-        self._runs[run.user_id, run.run_id] = changed
+        self._runs[run.key] = changed
         return changed
 
     def _log(

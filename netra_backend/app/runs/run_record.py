@@ -37,6 +37,16 @@ class RunRecord:
     finished_at: datetime | None
     handed_back: int = 0
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells the run from all others: its user and its id."""
+        return self.user_id, self.run_id
+
+    @property
+    def thread_key(self) -> tuple[str, str]:
+        """What tells its thread from all others."""
+        return self.user_id, self.thread_id
+
     @classmethod
     def from_columns(cls, columns: Iterable[Any]) -> RunRecord:
         """The record of a row of `runs`, its columns in the order of the fields."""
