@@ -124,15 +124,17 @@ class Scanner:
                 for cause in self._causes(group, suite, closely=index < _CLOSELY)
             ]
             causes.sort(key=lambda cause: -len(cause.sites))
-        with self._step("listing what nobody can prove"):
+        with self._step("looking for more places"):
             known = {(site.reference.path, site.reference.name.start) for group in groups for site in group.sites}
-            causes = self._unproven.listed(causes, known)
+            found = self._unproven.found(causes, known)
         with self._step("counting mentions"):
             names = {cause.parameter or cause.attribute for cause in causes}
             # A name beyond ASCII may be written in other bytes where a file is not UTF-8.
             files = self._words.files(*names) if all(map(str.isascii, names)) else self.project.sources
             mentions = counted(self.project.root, files, names)
             causes = [replace(each, mentions=mentions[each.parameter or each.attribute].total) for each in causes]
+        with self._step("listing what nobody can prove"):  # after the mentions: the engine had its time meanwhile
+            causes = self._unproven.listed(causes, found)
         return Findings(
             root=str(self.project.root),
             checker=self._checker.name,
@@ -225,8 +227,12 @@ class Scanner:
         aside: list[RefusedSite] = []
         with self._step("telling causes from dynamic code"):
             possible: list[tuple[Group, Refusal | None]] = []
-            for group in groups:
-                why = self._dynamic(group)
+            told = [(group, self._of_owners(group)) for group in groups]
+            for group, why in told:
+                if why is None and group.kind.is_attribute:
+                    self._ask_about_writers(group)
+            for group, of_owners in told:
+                why = of_owners or self._of_other_code(group)
                 if why is None or any(Proof.TEST in site.proofs for site in group.sites):
                     possible.append((group, why))
                 else:
@@ -257,20 +263,25 @@ class Scanner:
         for (group, why), own in zip(groups, sites, strict=True):
             yield replace(group, sites=tuple(own)), why
 
-    def _dynamic(self, group: Group) -> Refusal | None:
-        """Why a group is no root cause by itself; None when it is one."""
+    def _of_owners(self, group: Group) -> Refusal | None:
+        """Why a group is no root cause by itself, by what its classes are; None when nothing speaks against it."""
         if not group.kind.is_attribute:
             return None
         access = _common_access(group)
         owners = dict.fromkeys((group.owner, *group.receivers))
         refusals = (self._triage.of_owner(owner, access, group.attribute) for owner in owners)
-        refusal = next((refusal for refusal in refusals if refusal is not None), None)
-        if refusal is not None:
-            return refusal
+        return next((refusal for refusal in refusals if refusal is not None), None)
+
+    def _of_other_code(self, group: Group) -> Refusal | None:
+        """Why a group is no root cause by itself, by what other code may do to its classes; None when it is one."""
+        if not group.kind.is_attribute:
+            return None
         writer = self._writer(group)
         if writer is not None:
             place = f"{writer.path}:{writer.position.line}"
             return Refusal(Reason.DYNAMIC_OWNER, f"`{group.attribute}` is set at run time, at {place}")
+        access = _common_access(group)
+        owners = dict.fromkeys((group.owner, *group.receivers))
         for owner in owners:
             computed = self._computed_writers.on(owner, access, group.attribute)
             if computed is not None:
@@ -281,6 +292,14 @@ class Scanner:
                 return Refusal(Reason.DYNAMIC_OWNER, f"{handed} hands {owner.name} to a library, which may add to it")
         return None
 
+    def _ask_about_writers(self, group: Group) -> None:
+        """Lets the engine work on what `_writer` will ask."""
+        for path in self._occurrences.writing(group.attribute):
+            with suppress(UnusableSource, ValueError):  # it is met again
+                places = self._occurrences.writes(path, group.attribute)
+                receivers = (receiver for _, receiver in places if receiver is not None)
+                self._receivers.ask_ahead(self._files.source(path), receivers)
+
     def _writer(self, group: Group) -> Reference | None:
         """A place that sets the attribute on the owner, or on something that nobody can tell."""
         name = group.attribute
@@ -289,7 +308,6 @@ class Scanner:
                 source = self._files.source(path)
                 # Most stand on something else, and where that is a plain name it is known without any parsing.
                 places = self._occurrences.writes(path, name)
-                self._receivers.ask_ahead(source, (receiver for _, receiver in places if receiver is not None))
                 left = [
                     at for at, receiver in places if receiver is None or self._may_be(source, receiver, group.owner)
                 ]

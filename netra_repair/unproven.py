@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from netra_repair.candidates import Decision
@@ -28,6 +28,9 @@ _USES = {ast.Store: Use.ASSIGNMENT, ast.Del: Use.DELETION}
 # A file, and the offset of a name in it.
 Spot = tuple[str, int]
 
+# By name the places of each file.
+Found = dict[str, list[tuple[Source, Sequence[Reference]]]]
+
 
 class UnprovenReferences:
     """Looks for them in a project.
@@ -43,48 +46,59 @@ class UnprovenReferences:
         self._occurrences = occurrences
         self._receivers = receivers
 
-    def listed(self, causes: Sequence[RootCause], known: Collection[Spot]) -> list[RootCause]:
-        """Adds the places to causes of missing attributes.
+    def found(self, causes: Sequence[RootCause], known: Collection[Spot]) -> Found:
+        """Looks for the places of causes of missing attributes; the engine works on their receivers from now on.
 
         Args:
             causes: of one scan.
             known: places that are sites of a cause, or refused.
 
         Returns:
-            The causes in the same order. When there are very many places, those of the names that occur in the fewest
+            By name the places of each file. When there are very many, those of the names that occur in the fewest
             files.
         """
         # Of many causes most are dynamic code, and nobody will change what nothing can stand for.
         worth = [cause for cause in causes if cause.ranking.decision is not Decision.NONE or len(causes) <= _FEW]
         left = _MAX_ASKED
-        found: dict[str, tuple[Reference, ...]] = {}
+        found: Found = {}
         names = {cause.attribute for cause in worth if cause.kind.is_attribute}
         for name in sorted(names, key=lambda each: (len(self._occurrences.reading(each)), each)):
-            found[name], asked = self._of(name, known, left)
-            left -= asked
-        return [replace(cause, unproven=found.get(cause.attribute, ())) for cause in causes]
+            found[name] = list(self._of(name, known, left))
+            left -= sum(len(references) for _, references in found[name])
+        return found
 
-    def _of(self, name: str, known: Collection[Spot], limit: int) -> tuple[tuple[Reference, ...], int]:
-        """The places of one name, and for how many was asked."""
-        references: list[Reference] = []
-        asked = 0
+    def listed(self, causes: Iterable[RootCause], found: Found) -> list[RootCause]:
+        """Adds to causes those of the places whose receivers nobody can tell.
+
+        Args:
+            causes: of one scan.
+            found: for these causes.
+
+        Returns:
+            The causes in the same order.
+        """
+        unproven = {name: tuple(self._untold(files)) for name, files in found.items()}
+        return [replace(cause, unproven=unproven.get(cause.attribute, ())) for cause in causes]
+
+    def _untold(self, files: Iterable[tuple[Source, Sequence[Reference]]]) -> Iterator[Reference]:
+        for source, references in files:
+            for each in references:
+                if each.receiver is not None and not self._receivers.of(source, each.receiver).owners:
+                    yield each
+
+    def _of(self, name: str, known: Collection[Spot], limit: int) -> Iterator[tuple[Source, Sequence[Reference]]]:
         for path in self._occurrences.reading(name):
+            if not limit:
+                return
             try:
                 source = self._files.source(path)
                 found = self._looked_up(source, name)
             except (UnreadableSource, SyntaxError, ValueError, RecursionError, MemoryError):
                 continue  # it cannot be read, or not by this interpreter
-            unknown = [each for each in found if (path, each.name.start) not in known][: limit - asked]
+            unknown = [each for each in found if (path, each.name.start) not in known][:limit]
             self._receivers.ask_ahead(source, (each.receiver for each in unknown if each.receiver is not None))
-            references += (
-                each
-                for each in unknown
-                if each.receiver is not None and not self._receivers.of(source, each.receiver).owners
-            )
-            asked += len(unknown)
-            if asked == limit:
-                break
-        return tuple(references), asked
+            limit -= len(unknown)
+            yield source, unknown
 
     def _looked_up(self, source: Source, name: str) -> list[Reference]:
         """Wherever a file looks the name up; in order."""
