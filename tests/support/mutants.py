@@ -48,6 +48,7 @@ TESTS: Final = (
     "tests/unit/runs/test_run_service.py",
     "tests/unit/runs/test_dispatch_local.py",
     "tests/unit/runs/test_admission.py",
+    "tests/unit/runs/test_stored_bytes.py",
     "tests/unit/realtime/test_hub.py",
     "tests/unit/realtime/test_connection.py",
     "tests/unit/db/test_eraser.py",

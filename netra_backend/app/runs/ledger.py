@@ -468,7 +468,7 @@ class _Fold:
         return Written(run, (entry,))
 
     def _append(self, command: AppendEvents) -> Written:
-        run = self._runs.get((command.run.user_id, command.run.run_id))
+        run = self._runs.get(command.run.key)
         if run is None:
             raise StaleRunError(f"run {command.run.run_id} was erased")
         if run.status is not RunStatus.RUNNING or run.attempt != command.run.attempt:

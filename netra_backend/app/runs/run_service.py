@@ -123,9 +123,9 @@ class RunService:
             await reach_async("before_store")
             return _accepted(await self._ledger.write(command, stored))
         finally:
-            self._submitting[user_id] -= 1
-            if not self._submitting[user_id]:
-                del self._submitting[user_id]
+            left = self._submitting.pop(user_id) - 1
+            if left:
+                self._submitting[user_id] = left
 
     def _first_end(self, user_id: str, now: datetime) -> float:
         """Seconds within which one of the user's runs ends, by its deadline if not before."""

@@ -139,6 +139,19 @@ async def test_a_hog_does_not_delay_another(database: Database, agent: HeldAgent
     await office.ended("guest", *hogs)
 
 
+async def test_a_run_that_is_offered_twice_waits_once(database: Database, agent: HeldAgent) -> None:
+    """Whether it waits or runs already, an offer of the same run changes nothing; another user's of its id does."""
+    office = Office(database, agent, max_running=1)
+    first, second = await office.store(message("alice", "t", "r1")), await office.store(message("alice", "t", "r2"))
+    others = await office.store(message("bob", "t", "r2"))
+    for run in (first, first, second, second, others, others):
+        office.dispatcher.offer(run)
+    assert (office.admission.running_count, office.admission.waiting_count) == (1, 2)
+    office.dispatcher.stop("bob", "r2")
+    assert office.admission.waiting_count == 1
+    await office.dispatcher.close(0)
+
+
 # Stopping.
 
 

@@ -265,6 +265,23 @@ async def test_the_limit_holds_for_messages_that_come_at_once(database: Database
     assert sum(isinstance(outcome, TooManyRunsError) for outcome in outcomes) == 7
 
 
+async def test_a_sender_who_goes_away_leaves_the_others_counted(database: Database, agent: HeldAgent) -> None:
+    """Of messages on their way to the disk one is given up by its sender: the rest still count for the limit."""
+    service = Service(database, agent, max_unfinished=2)
+    await service.measure("alice")
+    async with writer_held(database):
+        first, second = (asyncio.ensure_future(service.submit("alice", f"t{n}", f"r{n}")) for n in range(2))
+        await asyncio.sleep(0)  # both are on their way
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        third, fourth = (asyncio.ensure_future(service.submit("alice", f"t{n}", f"r{n}")) for n in (2, 3))
+        await asyncio.sleep(0)
+    outcomes = await asyncio.gather(second, third, fourth, return_exceptions=True)
+    await service.dispatcher.close(0)
+    assert [type(outcome) for outcome in outcomes] == [Accepted, Accepted, TooManyRunsError]
+
+
 async def test_a_user_has_so_many_bytes_stored(database: Database, agent: HeldAgent) -> None:
     """Beyond the limit nothing more is stored for that user, whatever else is stored for others; what is erased gives
     room again, and a new process measures the same."""
