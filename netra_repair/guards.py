@@ -23,6 +23,9 @@ from netra_repair.string_targets import Probe, StringTarget
 _RAISES = re.compile(r"raises\w*|assert_?raises\w*", re.IGNORECASE)
 _ASSERTS = re.compile(r"assert\w*", re.IGNORECASE)
 _ASSERTS_THE_OPPOSITE = re.compile(r"assert_?(?:is_?)?(?:false|not\w*)", re.IGNORECASE)
+# What is raised where something that may be absent is.
+_OPTIONAL = re.compile(r"raise\s+[\w.]*(?:[Ss]kip|NotImplemented|ImportError|ModuleNotFound|Unsupported)")
+_WAYS_ON: tuple[type[cst.CSTNode], ...] = (cst.Return, cst.Break, cst.Continue)
 _VERSIONS = frozenset(
     {"version_info", "hexversion", "python_version", "python_version_tuple", "python_implementation"}
     | {"__version__", "VERSION", "PY2", "PY3", "PYPY"}
@@ -169,7 +172,8 @@ class Guards:
     def _of_handlers(self) -> Iterator[Region]:
         """`try` bodies, by what their handlers name."""
         for plain in self._layout.of_type(cst.Try):
-            yield from self._handled(plain.body, (handler.type for handler in plain.handlers))
+            handlers = [handler for handler in plain.handlers if not self._is_fatal(handler.body)]
+            yield from self._handled(plain.body, (handler.type for handler in handlers))
         for starred in self._layout.of_type(cst.TryStar):
             yield from self._handled(starred.body, (handler.type for handler in starred.handlers))
 
@@ -177,6 +181,17 @@ class Guards:
         errors = frozenset(name for value in types if value is not None for name in _exceptions(value))
         if errors:
             yield Region(*self._layout.outer(body), Guard.EXCEPT, errors=errors)
+
+    def _is_fatal(self, body: cst.BaseSuite) -> bool:
+        """Whether a handler ends by an exception, whatever comes: then nothing works without the attribute."""
+        match body:
+            case cst.IndentedBlock(body=[*_, cst.SimpleStatementLine(body=[*_, cst.Raise() as raised])]):
+                start, end = self._layout.outer(body)
+                ways_on = (node for kind in _WAYS_ON for node in self._layout.of_type(kind))
+                goes_on = any(start <= self._layout.outer(node)[0] < end for node in ways_on)
+                return not goes_on and _OPTIONAL.match(self._layout.text(raised)) is None
+            case _:
+                return False
 
     def _of_contexts(self) -> Iterator[Region]:
         """`with suppress(…)` and `with raises(…)`: from the manager to the end of the block."""

@@ -94,6 +94,10 @@ NO_HASATTR = [
 ]
 EXCEPT = [
     "try:\n    Ctx.gone()\nexcept AttributeError:\n    pass",
+    "try:\n    Ctx.gone()\nexcept AttributeError:\n    if a:\n        raise",
+    "def f():\n  try:\n    Ctx.gone()\n  except AttributeError:\n    if a:\n      return 1\n    raise",
+    "try:\n    Ctx.gone()\nexcept AttributeError:\n    raise unittest.SkipTest('too old') from None",
+    "try:\n    Ctx.gone()\nexcept AttributeError:\n    raise ImportError('too old')",
     "try:\n    Ctx.gone()\nexcept (ValueError, AttributeError) as e:\n    pass",
     "try:\n    Ctx.gone()\nexcept ValueError:\n    pass\nexcept builtins.AttributeError:\n    pass",
     "try:\n    if a:\n        Ctx.gone()\nexcept* AttributeError:\n    pass",
@@ -106,6 +110,8 @@ NO_EXCEPT = [
     "try:\n    a\nexcept AttributeError:\n    pass\nelse:\n    Ctx.gone()",
     "try:\n    a\nexcept AttributeError:\n    pass\nfinally:\n    Ctx.gone()",
     "try:\n    a\nexcept AttributeError:\n    pass\nCtx.gone()",
+    "try:\n    Ctx.gone()\nexcept AttributeError as error:\n    log()\n    raise RuntimeError(1) from error",
+    "try:\n    Ctx.gone()\nexcept AttributeError:\n    if a:\n        raise\n    raise RuntimeError(1) from None",
     # Who catches everything has not thought of this attribute.
     "try:\n    Ctx.gone()\nexcept Exception:\n    pass",
     "try:\n    Ctx.gone()\nexcept:\n    pass",
