@@ -40,6 +40,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 APP: Final = "netra_backend/app"
 TESTS: Final = (
     "tests/unit/api/test_ownership.py",
+    "tests/unit/api/test_accounts.py",
     "tests/unit/db/test_ownership_by_construction.py",
     "tests/unit/db/test_repositories.py",
     "tests/integration/test_ownership_matrix.py",

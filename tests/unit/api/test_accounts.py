@@ -52,6 +52,13 @@ async def _attempt(accounts: Accounts, context: UserExecutionContext, way: str) 
             await accounts.change_password(context, PASSWORD, PASSWORD, HERE)
 
 
+async def test_who_registers_is_who_signs_in(accounts: Accounts) -> None:
+    """The id that registering gives is the one that the account's tokens prove."""
+    user_id, _ = await accounts.register("bob@example.org", PASSWORD, HERE)
+    signed_in = await accounts.sign_in("bob@example.org", PASSWORD, HERE)
+    assert (await accounts.authenticate(signed_in.access_token)).user_id == user_id
+
+
 async def test_a_burst_of_guesses_is_bounded(accounts: Accounts) -> None:
     """Of guesses at one account that come at once, from many addresses, only as many are tried as may fail."""
     clients = [Client(f"198.51.100.{number}", is_direct_loopback=False) for number in range(9)]
