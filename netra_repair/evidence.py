@@ -121,6 +121,8 @@ def evidence(
     if _is_unused(question, member):
         detail = f"nothing uses it, and {len(question.sites)} places use `{question.attribute}`"
         yield Evidence(Clue.UNUSED, weights.unused, detail)
+    if _gives_field(question, member):
+        yield Evidence(Clue.FIELD, weights.field, f"it gives `{member.gives}`, the field of the missing name")
     if past is not None and past.renamed_to == member.name:
         yield Evidence(Clue.HISTORY, weights.history, past.detail)
     elif past is not None and member.name in past.beside:
@@ -146,7 +148,8 @@ def has_grounds(question: Question, candidate: Candidate) -> bool:
     is_demoted = candidate.member.is_private and not question.attribute.startswith("_")
     if share < question.weights.fitting or is_beside or is_demoted:
         return False
-    return likeness(question.attribute, candidate.name) >= SAME_NAME or _is_used_instead(question, candidate)
+    is_same = likeness(question.attribute, candidate.name) >= SAME_NAME or Clue.FIELD in clues
+    return is_same or _is_used_instead(question, candidate)
 
 
 def _keyword_evidence(question: Question, member: Member) -> Iterator[Evidence]:
@@ -192,6 +195,12 @@ def _is_unused(question: Question, member: Member) -> bool:
         return False
     # Where living code makes the very calls by another member, it has moved on to that one.
     return all(_same_calls(question, name) < question.weights.uses for name in question.usages)
+
+
+def _gives_field(question: Question, member: Member) -> bool:
+    """Whether it is the property that stands before the field of the missing name: `_kind` for `kind`."""
+    is_field = member.gives.startswith("_") and not member.gives.startswith("__")
+    return is_field and member.kind is MemberKind.PROPERTY and member.gives.lstrip("_") == question.attribute
 
 
 def _is_used_instead(question: Question, candidate: Candidate) -> bool:

@@ -67,6 +67,7 @@ class Function:
         summary: the first line of the docstring.
         replaces: names that the docstring says it took the place of.
         effect: what it does to a function or class when it is used as a decorator; None when that cannot be told.
+        gives: the attribute of `self` that it returns and does nothing else, "_kind"; "" for any other function.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Function:
     summary: str
     replaces: tuple[str, ...]
     effect: Effect | None
+    gives: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

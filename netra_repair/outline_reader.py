@@ -93,6 +93,15 @@ def parsed(text: str) -> ast.Module:
         return ast.parse(text)
 
 
+def _given(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    """The attribute that a method only hands out: `return self._kind`."""
+    match node.body[-1], node.args.args[:1]:
+        case ast.Return(value=ast.Attribute(value=ast.Name(id=name), attr=attribute)), [ast.arg(arg=first)]:
+            is_all = all(isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant) for each in node.body[:-1])
+            return attribute if name == first and is_all else ""
+    return ""
+
+
 def parameters_of(arguments: ast.arguments) -> tuple[Parameter, ...]:
     """The parameters of a function, in order of definition.
 
@@ -213,6 +222,7 @@ class _Reader:
                 documentation.partition("\n")[0][:200],
                 tuple(_REPLACES.findall(documentation)),
                 effect_of(node) if scope is self.module else None,
+                _given(node) if scope is not self.module else "",
             )
         )
         if self.may_reach_out or _makes_more_than_locals(node):

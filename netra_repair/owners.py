@@ -134,6 +134,7 @@ class Member:
         summary: the first line of its docstring; "" without one.
         replaces: names that its docstring says it took the place of.
         note: why its signature cannot be told though it may be called; "" when it can, or is none.
+        gives: the attribute of the instance that it hands out and does nothing else, "_kind"; "" for anything else.
     """
 
     name: str
@@ -147,6 +148,7 @@ class Member:
     summary: str = ""
     replaces: tuple[str, ...] = ()
     note: str = ""
+    gives: str = ""
 
     @property
     def qualified_name(self) -> str:

@@ -18,6 +18,7 @@ class Weights:
         unused: for a public member that nothing in the project uses, while the missing one is called.
         history: for what git says the name was renamed to.
         hint: for what the library itself names as successor.
+        field: for a property that only hands out the field of the missing name, `_name`.
         private: for a private name in place of a public one.
         beside: for what stood beside the missing name before it was removed: another thing, then.
         floor: the least score of something that may be chosen, or be part of a tie.
@@ -37,6 +38,7 @@ class Weights:
     unused: float = 1.5
     history: float = 8.0
     hint: float = 5.0
+    field: float = 4.0
     private: float = -4.0
     beside: float = -2.0
     floor: float = 2.5

@@ -226,6 +226,38 @@ def test_no_weight_makes_nearly_its_name_a_choice(name: str, weights: Weights, t
     assert clues == {Clue.FIT, Clue.NAME, Clue.UNUSED}
 
 
+def test_the_property_of_the_missing_names_field_is_chosen(tmp_path: Path) -> None:
+    """What hands out `_kind` is meant by `kind`, though others share more words; what does more with it is not."""
+    (tmp_path / "shop.py").write_text(
+        """
+class Shop:
+    @property
+    def default_kind_handler(self): return self._kinds
+    @property
+    def flavour(self):
+        \"\"\"What it is.\"\"\"
+        return self._default_kind
+    @property
+    def checked(self):
+        self.check()
+        return self._default_kind
+    def as_method(self): return self._default_kind
+""",
+        "utf-8",
+    )
+    definitions = Definitions(tmp_path, [tmp_path])
+    owner = definitions.named("shop.Shop")
+    assert owner is not None
+    owned = owner, definitions.members(owner), tmp_path
+    ranking = asked(owned, "default_kind", ["print(shop.default_kind)"])
+    assert (ranking.decision, ranking.candidates[0].name) == (Decision.CHOSEN, "flavour")
+    assert [each.name for each in ranking.candidates if Clue.FIELD in {one.clue for one in each.evidence}] == [
+        "flavour"
+    ]
+    another = asked(owned, "default_kind_name", ["print(shop.default_kind_name)"])
+    assert another.decision is not Decision.CHOSEN
+
+
 def test_history_decides(owned: tuple[Owner, Mapping[str, Member], Path]) -> None:
     """What git saw renamed is chosen whatever it is called; its old parameters are known by position and name."""
     owner, members, _ = owned
