@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from netra_repair.causes import Site
+from netra_repair.causes import Proof, Site
 from netra_repair.definitions import Definitions
 from netra_repair.diagnostics import CauseKind
 from netra_repair.owners import Owner
@@ -48,7 +48,7 @@ def grouped(sightings: Iterable[Sighting], definitions: Definitions) -> tuple[Gr
         The groups, most sites first.
     """
     same: dict[tuple[object, ...], list[Sighting]] = defaultdict(list)
-    for sighting in sightings:
+    for sighting in _believed(list(sightings), definitions):
         if sighting.kind.is_attribute:
             same[sighting.attribute,].append(sighting)
         else:
@@ -80,6 +80,30 @@ def part_of(group: Group, receivers: Collection[Owner], definitions: Definitions
     line = [owner for owner in definitions.mro(first) if owner.is_inside] or [first]
     owner = next((owner for owner in line if all(owner in other for other in lines)), group.owner)
     return replace(group, owner=owner, receivers=tuple(sorted(receivers)), sites=tuple(sites))
+
+
+def _believed(sightings: Sequence[Sighting], definitions: Definitions) -> Iterator[Sighting]:
+    """Leaves out what the types say where a test met a class that has nothing to do with theirs: they are wrong there.
+
+    So it is where a class makes something else of its calls, by `__new__` or a metaclass.
+    """
+    met: defaultdict[tuple[str, int], set[Owner]] = defaultdict(set)
+    for sighting in sightings:
+        if sighting.proof is Proof.TEST and sighting.kind.is_attribute:
+            met[_place(sighting)].add(sighting.receiver)
+
+    def is_met(sighting: Sighting) -> bool:
+        found = met.get(_place(sighting), set())
+        above = definitions.mro(sighting.receiver)
+        return not found or any(each in above or sighting.receiver in definitions.mro(each) for each in found)
+
+    for sighting in sightings:
+        if not sighting.kind.is_attribute or is_met(sighting):
+            yield sighting
+
+
+def _place(sighting: Sighting) -> tuple[str, int]:
+    return sighting.reference.path, sighting.reference.name.start
 
 
 def _by_family(alike: Sequence[Sighting], definitions: Definitions) -> list[tuple[Owner, list[Sighting]]]:
@@ -121,7 +145,7 @@ def _sites(related: Iterable[Sighting]) -> tuple[Site, ...]:
     """One site for each place, with all that was said of it."""
     sites: dict[tuple[str, int], Site] = {}
     for sighting in related:
-        place = (sighting.reference.path, sighting.reference.name.start)
+        place = _place(sighting)
         seen = sites.get(place)
         tests = (sighting.test,) if sighting.test else ()
         if seen is None:

@@ -88,7 +88,8 @@ class Reference:
         guard: why it may be absent by intent, else None.
         scope: the enclosing functions and classes with dots, "TestLogin.test_ok"; "" at module level.
         in_string: whether the place is inside an f-string's braces.
-        passed_on: whether the value, not called there, is an argument of a call: `subscribe(self.changed)`.
+        passed_on: whether the value, not called there, is handed to a call, kept, returned or put into a display:
+            `subscribe(self.changed)`, `handlers = {"changed": self.changed}`.
     """
 
     path: str

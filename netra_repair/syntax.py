@@ -183,7 +183,7 @@ class Syntax:
             guard=guard,
             scope=self._scope(naming.node),
             in_string=any(isinstance(parent, _FORMATTED) for _, parent in self._layout.line_of_descent(naming.node)),
-            passed_on=naming.use is Use.REFERENCE and self._is_argument(naming.node),
+            passed_on=naming.use is Use.REFERENCE and self._is_passed_on(naming.node),
         )
 
     def _owner_place(self, owner: cst.BaseExpression | cst.ImportFrom | str | None) -> Place | None:
@@ -196,9 +196,18 @@ class Syntax:
             case _:
                 return None
 
-    def _is_argument(self, node: cst.CSTNode) -> bool:
-        parent = self._layout.parent(node)
-        return isinstance(parent, cst.Arg) and isinstance(self._layout.parent(parent), cst.Call)
+    def _is_passed_on(self, node: cst.CSTNode) -> bool:
+        match self._layout.parent(node):
+            case cst.Arg() as argument:
+                return isinstance(self._layout.parent(argument), cst.Call)
+            case cst.Assign(value=kept) | cst.AnnAssign(value=kept) | cst.Return(value=kept):
+                return kept is node
+            case cst.Element():
+                return True
+            case cst.DictElement(value=kept):
+                return kept is node
+            case _:
+                return False
 
     def _scope(self, node: cst.CSTNode) -> str:
         """The functions and classes in whose bodies a node is."""

@@ -202,3 +202,23 @@ def test_groups_and_sites_are_in_order(definitions: Definitions) -> None:
 def test_no_sightings_are_no_groups(tmp_path: Path) -> None:
     """Where nothing was seen there is no cause."""
     assert grouped([], Definitions(tmp_path, (tmp_path,))) == ()
+
+
+@pytest.mark.parametrize(
+    ("typed", "met", "expected"),
+    [
+        ("Other", "Left", [("Left", 1), ("Other", 1)]),  # nothing to do with each other: the types were wrong there
+        ("Left", "LeftMost", [("Left", 2)]),
+        ("LeftMost", "Base", [("Base", 2)]),
+        ("Other", "Both", [("Other", 2)]),
+    ],
+)
+def test_where_a_test_met_another_class_the_types_are_not_believed(
+    definitions: Definitions, typed: str, met: str, expected: list[tuple[str, int]]
+) -> None:
+    """A class that has nothing to do with the one that a test met is no receiver there; elsewhere it stays."""
+    named = {name: definitions.named(f"pkg.base.{name}") for name in (typed, met)}
+    by_types = [sighting(named[typed], line) for line in (1, 2)]
+    by_test = sighting(named[met], 1, proof=Proof.TEST, test="t::a")
+    groups = grouped([*by_types, by_test], definitions)
+    assert sorted((group.owner.short_name, len(group.sites)) for group in groups) == expected

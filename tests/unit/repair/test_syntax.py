@@ -254,8 +254,8 @@ x.gone
     ]
 
 
-def test_what_a_call_gets_is_passed_on() -> None:
-    """An attribute that is an argument is passed on; one that is called, kept, returned or a base class is not."""
+def test_what_goes_on_as_it_is_is_passed_on() -> None:
+    """An attribute that is an argument, kept, returned or in a display; not one that is called, tested or a base."""
     syntax = syntax_of(
         """
 subscribe(x.gone)
@@ -263,12 +263,19 @@ subscribe(to=x.gone)
 subscribe(*x.gone)
 subscribe(x.gone())
 subscribe(x.gone.more)
-class A(x.gone): kept = x.gone
+class A(x.gone): pass
 x.gone
+if x.gone: kept = x.gone + 1
+kept = x.gone
+kept: T = x.gone
+def f(): return x.gone
+[x.gone], {"a": x.gone}, (x.gone, 1)
+kept[x.gone], {x.gone: 1}, x.gone == 1
+x.gone.kept = x.gone[0] = 1
 """
     )
     passed_on = [reference.position.line for reference in syntax.references(["gone"]) if reference.passed_on]
-    assert passed_on == [2, 3, 4]
+    assert passed_on == [2, 3, 4, 10, 11, 12, *[13] * 3]
 
 
 def test_a_reference_is_found_by_where_it_ends() -> None:
