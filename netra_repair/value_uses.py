@@ -63,5 +63,8 @@ def _is_used(layout: Layout, node: cst.CSTNode) -> bool:
             return child is parent.test
         if isinstance(parent, _ITERATING):
             return child is parent.iter
+        match parent:  # methods are looked for among callbacks: `self.changed in event.callbacks`
+            case cst.Comparison(left=left, comparisons=[cst.ComparisonTarget(operator=cst.In() | cst.NotIn())]):
+                return left is not child
         return isinstance(parent, _COMPUTING)
     return False
