@@ -41,6 +41,8 @@ APP: Final = "netra_backend/app"
 TESTS: Final = (
     "tests/unit/api/test_ownership.py",
     "tests/unit/api/test_accounts.py",
+    "tests/unit/api/test_document.py",
+    "tests/unit/api/test_threads.py",
     "tests/unit/db/test_ownership_by_construction.py",
     "tests/unit/db/test_repositories.py",
     "tests/integration/test_ownership_matrix.py",

@@ -71,3 +71,15 @@ def test_the_ids_of_an_answer_lead_on(document: dict[str, Any]) -> None:
     targets = {_operations(document)[key]["operationId"] for key in ANSWERS if "{run_id}" in key[1]}
     assert targets <= set(links)
     assert all(links[target]["parameters"] == {"run_id": "$response.body#/run_id"} for target in targets)
+
+
+def test_no_body_takes_what_it_does_not_know(document: dict[str, Any]) -> None:
+    """A field that a JSON body has not is refused and never passed over: nobody is told that it was heeded."""
+    bodies = 0
+    for operation in _operations(document).values():
+        for kind, media in operation.get("requestBody", {}).get("content", {}).items():
+            if kind == "application/json":
+                schema = document["components"]["schemas"][media["schema"]["$ref"].rpartition("/")[2]]
+                assert schema["additionalProperties"] is False
+                bodies += 1
+    assert bodies >= 5
