@@ -12,6 +12,7 @@ from netra_repair.definitions import Definitions
 from netra_repair.owners import Member, Owner, OwnerKind
 from netra_repair.project import Project
 from netra_repair.source import bytes_of
+from netra_repair.words import Words
 
 # A class statement at any depth. Its bases may stand on several lines, with comments, and may be called.
 _CLASS = re.compile(
@@ -29,11 +30,16 @@ _MADE = re.compile(
 )
 
 
+# One base, and nothing else: what such a class has, it has from there or from its own file.
+_ONE_BASE = re.compile(rb"\s*[\w.\x80-\xff]+\s*,?\s*")
+
+
 @dataclass(frozen=True, slots=True)
 class _Statement:
     path: str
     line: int
     name: str
+    has_one_base: bool
 
 
 class ClassStatements:
@@ -42,12 +48,14 @@ class ClassStatements:
     Args:
         project: whose classes.
         definitions: knows the MROs.
+        words: knows which files have a name at all.
     """
 
-    def __init__(self, project: Project, definitions: Definitions) -> None:
+    def __init__(self, project: Project, definitions: Definitions, words: Words) -> None:
         self._project = project
         self._definitions = definitions
-        self._inheriting: dict[Owner, list[Owner]] = {}
+        self._words = words
+        self._inheriting: dict[Owner, list[_Statement]] = {}
 
     def prepare(self) -> None:
         """Looks for the class statements now, and not when the first one is asked for."""
@@ -96,7 +104,8 @@ class ClassStatements:
         Returns:
             The first such class, in order of path; None when there is none, or the owner is a module.
         """
-        return next((found for found in self._heirs(owner) if attribute in self._definitions.members(found)), None)
+        found = self._heirs(owner, attribute)
+        return next((heir for heir in found if attribute in self._definitions.members(heir)), None)
 
     def overriding(self, owner: Owner, name: str) -> list[Member]:
         """What the classes that inherit from a class define themselves under a name.
@@ -108,27 +117,33 @@ class ClassStatements:
         Returns:
             In order of path; nothing for a module.
         """
-        found = ((heir, self._definitions.members(heir).get(name)) for heir in self._heirs(owner))
+        found = ((heir, self._definitions.members(heir).get(name)) for heir in self._heirs(owner, name))
         return [member for heir, member in found if member is not None and member.owner == heir]
 
-    def _heirs(self, owner: Owner) -> list[Owner]:
+    def _heirs(self, owner: Owner, attribute: str) -> Iterator[Owner]:
+        """The classes that inherit from a class, but for those whose file has no such word: they add nothing of it."""
         if owner.kind is not OwnerKind.CLASS:
-            return []
+            return
         if owner not in self._inheriting:
-            self._inheriting[owner] = list(self._below(owner))
-        return self._inheriting[owner]
+            self._inheriting[owner] = list(self._below(owner.short_name))
+        files = frozenset(self._words.files(attribute))
+        for statement in self._inheriting[owner]:
+            if statement.has_one_base and statement.path not in files and attribute.isascii():
+                continue
+            found = self._owner(statement)
+            if found is not None and found != owner and owner in self._definitions.mro(found):
+                yield found
 
-    def _below(self, owner: Owner) -> Iterator[Owner]:
+    def _below(self, name: str) -> Iterator[_Statement]:
+        """The statements of classes that may inherit from one of a name."""
         _, by_base, _ = self._index
-        names, seen = [owner.short_name], {owner.short_name}
+        names, seen = [name], {name}
         while names:
             for statement in by_base.get(names.pop(), ()):
                 if statement.name not in seen:
                     seen.add(statement.name)
                     names.append(statement.name)
-                found = self._owner(statement)
-                if found is not None and found != owner and owner in self._definitions.mro(found):
-                    yield found
+                yield statement
 
     def _owner(self, statement: _Statement) -> Owner | None:
         return self._definitions.class_at(self._project.root / statement.path, statement.line)
@@ -144,7 +159,8 @@ class ClassStatements:
             made.update(_MADE.findall(data))
             for match in _CLASS.finditer(data):
                 name = _decoded(match[1])
-                statement = _Statement(path, data.count(b"\n", 0, match.start(1)) + 1, name)
+                line = data.count(b"\n", 0, match.start(1)) + 1
+                statement = _Statement(path, line, name, _ONE_BASE.fullmatch(match[2] or b"") is not None)
                 by_name[name].append(statement)
                 for base in set(_BASE.findall(match[2] or b"")):
                     by_base[_decoded(base)].append(statement)

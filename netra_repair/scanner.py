@@ -74,7 +74,7 @@ class Scanner:
         self._git = git
         self._progress = progress
         self._words = Words(project)
-        self._classes = classes = ClassStatements(project, self._definitions)
+        self._classes = classes = ClassStatements(project, self._definitions, self._words)
         self._triage = Triage(self._definitions, classes)
         self._sighter = Sighter(self._files, self._receivers, self._imports, self._definitions, classes, self._triage)
         self._suspects = Suspects(self._sighter, self._triage)

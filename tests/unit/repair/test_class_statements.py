@@ -11,6 +11,7 @@ from netra_repair.class_statements import ClassStatements
 from netra_repair.definitions import Definitions
 from netra_repair.owners import Owner
 from netra_repair.project import Project
+from netra_repair.words import Words
 from tests.support.repair_plans import write_files
 
 FILES = {
@@ -103,7 +104,7 @@ def classes(root: Path) -> ClassStatements:
     """The class statements of the project; one of its sources has gone since it was looked at."""
     sources = tuple(sorted([*FILES, "pkg/gone.py"]))
     project = Project(root, Path(sys.executable), "3.12.0", (root,), (), sources, ())
-    return ClassStatements(project, Definitions(root, (root,)))
+    return ClassStatements(project, Definitions(root, (root,)), Words(project))
 
 
 def owner(root: Path, name: str) -> Owner:
@@ -175,7 +176,7 @@ def test_what_classes_below_define_themselves(tmp_path: Path) -> None:
     write_files(tmp_path, {"m.py": text})
     definitions = Definitions(tmp_path, (tmp_path,))
     project = Project(tmp_path, Path(sys.executable), "3.12.0", (tmp_path,), (), ("m.py",), ())
-    classes = ClassStatements(project, definitions)
+    classes = ClassStatements(project, definitions, Words(project))
     found = {name: classes.overriding(owner(tmp_path, f"m.{name}"), "f") for name in "ABCD"}
     assert {name: [member.qualified_name for member in members] for name, members in found.items()} == {
         "A": ["m.C.f"],
@@ -208,7 +209,7 @@ def test_what_a_metaclass_makes_does_not_inherit_from_it(tmp_path: Path) -> None
     )
     write_files(tmp_path, {"m.py": text})
     project = Project(tmp_path, Path(sys.executable), "3.12.0", (tmp_path,), (), ("m.py",), ())
-    classes = ClassStatements(project, Definitions(tmp_path, (tmp_path,)))
+    classes = ClassStatements(project, Definitions(tmp_path, (tmp_path,)), Words(project))
     below = classes.inheriting(owner(tmp_path, "m.Meta"), "own")
     assert below is not None
     assert below.name == "m.Below"

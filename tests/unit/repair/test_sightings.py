@@ -23,6 +23,7 @@ from netra_repair.refusals import Reason
 from netra_repair.sightings import Sighter, Sighting
 from netra_repair.source import Position, Source, Span
 from netra_repair.triage import Triage
+from netra_repair.words import Words
 from tests.support.repair_plans import write_files
 
 CTX = b"class Ctx:\n    def made(self, user):\n        return user\n\n\nclass Below(Ctx):\n    pass\n"
@@ -78,7 +79,7 @@ class Ground:
         owner = definitions.named("pkg.ctx.Ctx")
         assert owner is not None
         told = Told(owner, [], access)
-        imports, classes = ImportReceivers(project, definitions), ClassStatements(project, definitions)
+        imports, classes = ImportReceivers(project, definitions), ClassStatements(project, definitions, Words(project))
         triage = Triage(definitions, classes)
         return cls(root, Sighter(Files(project), told, imports, definitions, classes, triage), told.asked)
 

@@ -20,6 +20,7 @@ from netra_repair.sightings import Sighter
 from netra_repair.suite import Suite
 from netra_repair.suspects import Suspects
 from netra_repair.triage import Triage
+from netra_repair.words import Words
 from tests.support.repair_plans import write_files
 from tests.unit.repair.test_sightings import Told
 
@@ -84,7 +85,7 @@ def made(root: Path, files: Mapping[str, str]) -> tuple[Suspects, Sighter, Suite
     write_files(root, {name: text.encode() for name, text in files.items()})
     project = Project(root, Path(sys.executable), "3.11.7", (root,), (), tuple(sorted(files)), ())
     definitions = Definitions(root, (root,))
-    classes = ClassStatements(project, definitions)
+    classes = ClassStatements(project, definitions, Words(project))
     triage = Triage(definitions, classes)
     imports = ImportReceivers(project, definitions)
     owner = definitions.named("pkg.lexer.Lexer")

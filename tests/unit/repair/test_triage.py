@@ -15,6 +15,7 @@ from netra_repair.project import Project
 from netra_repair.refusals import Reason
 from netra_repair.source import Position
 from netra_repair.triage import Triage
+from netra_repair.words import Words
 from tests.support.repair_plans import write_files
 
 FILES = {
@@ -91,7 +92,7 @@ def triage(definitions: Definitions, tmp_path_factory: pytest.TempPathFactory) -
     write_files(root, FILES)
     own = Definitions(root, (root,), python_version="3.11.7")
     project = Project(root, Path(sys.executable), "3.11.7", (root,), (), tuple(sorted(FILES)), ())
-    return Triage(own, ClassStatements(project, own))
+    return Triage(own, ClassStatements(project, own, Words(project)))
 
 
 def marked(message: str, kind: CauseKind = CauseKind.MISSING_ATTRIBUTE, *, name: str = "gone") -> Diagnostic:
