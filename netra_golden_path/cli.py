@@ -149,7 +149,12 @@ def _parsed(argv: Sequence[str] | None) -> Arguments:
         epilog="Exit code: 0 every journey succeeded and nothing leaked, 1 not so, 2 it could not run.",
         allow_abbrev=False,
     )
-    parser.add_argument("--url", type=_target, help="the deployment; a server of its own is started when not given")
+    parser.add_argument(
+        "--url",
+        type=_target,
+        help="the deployment; a server of its own is started when not given. All users register from here: on another "
+        "machine its NETRA_REGISTRATIONS_PER_HOUR must allow them (100)",
+    )
     parser.add_argument(
         "--database-url",
         metavar="URL",
@@ -168,7 +173,7 @@ def _parsed(argv: Sequence[str] | None) -> Arguments:
         default=0,
         metavar="D",
         help="drop each journey's connection so many times, at places drawn from the seed; users come back and resume, "
-        "and the first event is timed on the connection that brings it",
+        "and the time without a connection does not count for the first event",
     )
     parser.add_argument(
         "--kill-every",

@@ -146,18 +146,21 @@ class History:
 
     @property
     def first_event_s(self) -> float | None:
-        """From the message to the first event of the run.
+        """How long a connection was open and waited, from the message to the first event of the run.
 
-        Where connections were cut before it came, from when the one that brought it was ready: how long a client was
-        kept away, and how often, is the prover's doing and not the server's.
+        Where connections were cut before it came, the time between them does not count: how long a client was kept
+        away is the prover's doing and not the server's.
         """
         if self.sent_at is None:
             return None
-        for number, frames in enumerate(self.connections()):
+        waited = 0.0
+        for frames in self.connections():
+            ready_at = next((received.at for received in frames if _is_ready(received.frame)), self.sent_at)
+            since = max(ready_at, self.sent_at)
             came_at = next((received.at for received in frames if is_event(received.frame)), None)
             if came_at is not None:
-                ready_at = (received.at for received in frames if _is_ready(received.frame))
-                return came_at - (next(ready_at, self.sent_at) if number else self.sent_at)
+                return waited + came_at - since
+            waited += max([0.0, *(received.at - since for received in frames)])
         return None
 
     @property

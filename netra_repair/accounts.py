@@ -21,7 +21,11 @@ from netra_repair.source import Source
 SiteKey = tuple[str, int, str]
 
 
-@dataclass
+# What tests say against a replacement.
+_REFUTED = (Reason.NOT_CONFIRMED, Reason.STILL_FAILS, Reason.REGRESSED)
+
+
+@dataclass(eq=False)
 class Account:
     """What has become of one cause so far.
 
@@ -135,13 +139,17 @@ class Account:
 
     @property
     def is_refuted(self) -> bool:
-        """Whether the tests have spoken against what was only likely, at every place."""
-        return self.is_trial and not self.kept and bool(self.taken_back)
+        """Whether the tests have spoken against what was only likely, at every place; then another name may be tried.
+
+        For a parameter there is one that is likely, and no other.
+        """
+        may_be = self.is_trial and self.cause.kind.is_attribute and not self.kept
+        return may_be and any(each.refusal.reason in _REFUTED for each in self.taken_back)
 
     @property
     def settled(self) -> Account:
-        """What is told of the cause: where all that was tried is refuted, what came nearest."""
-        return self.before.settled if self.before is not None and self.is_refuted else self
+        """What is told of the cause: where nothing that was tried holds, what came nearest."""
+        return self if self.before is None or self.kept else self.before.settled
 
     def kept_plan(self, origin: Path) -> Plan:
         """The plan of what was kept, for the project's own files."""

@@ -78,8 +78,8 @@ class Question:
 
     @property
     def is_passed_on(self) -> bool:
-        """Whether a site hands the value to a call: it may be a method, for that to call back."""
-        return any(site.reference.passed_on for site in self.sites)
+        """Whether every site hands the value on as it is: it may be a method, for somebody to call back."""
+        return all(site.reference.passed_on for site in self.sites)
 
     @property
     def is_read(self) -> bool:
@@ -138,7 +138,8 @@ def has_grounds(question: Question, candidate: Candidate) -> bool:
     """Whether something speaks for this candidate in particular, and its sites fit.
 
     A name that is only nearly the missing one is none, whatever else fits and however unused the candidate is: a value
-    of its own may be called just so (`default_type`, `default_type_handler`). That is for the tests to say.
+    of its own may be called just so (`default_type`, `default_type_handler`). Nor is the very name where a value is
+    handed on and the candidate is a method: it would be true, and no value. That is for the tests to say.
     """
     clues = {each.clue: each for each in candidate.evidence if each.weight > 0}
     share = candidate.fits / candidate.sites if candidate.sites else 1.0
@@ -146,7 +147,8 @@ def has_grounds(question: Question, candidate: Candidate) -> bool:
         return share > 0
     is_beside = question.past is not None and candidate.name in question.past.beside
     is_demoted = candidate.member.is_private and not question.attribute.startswith("_")
-    if share < question.weights.fitting or is_beside or is_demoted:
+    is_method_for_value = question.is_read and candidate.member.kind not in UNCALLED_KINDS
+    if share < question.weights.fitting or is_beside or is_demoted or is_method_for_value:
         return False
     is_same = likeness(question.attribute, candidate.name) >= SAME_NAME or Clue.FIELD in clues
     return is_same or _is_used_instead(question, candidate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from netra_repair.candidates import Candidate, Decision, Ranking
 from netra_repair.causes import RootCause, Site
@@ -55,7 +56,7 @@ class Explainer:
         self._occurrences = occurrences
         self._words = words
         self._git = git
-        self._ruled_out: set[tuple[Owner, str, str]] = set()
+        self._ruled_out: dict[tuple[str, str], set[Owner]] = {}  # by attribute and candidate
 
     def rule_out(self, cause: RootCause, candidate: str) -> None:
         """Takes notice that tests have spoken against a candidate: it is none of the cause's any more.
@@ -64,7 +65,7 @@ class Explainer:
             cause: of a missing attribute; what calls pass has no candidates that are tried one after another.
             candidate: the name.
         """
-        self._ruled_out.add((cause.owner, cause.attribute, candidate))
+        self._ruled_out.setdefault((cause.attribute, candidate), set()).add(cause.owner)
 
     def causes(self, group: Group, suite: SuiteResult | None, *, with_past: bool = True) -> list[RootCause]:
         """Explains one group.
@@ -127,13 +128,17 @@ class Explainer:
     def _shared_members(self, receivers: Sequence[Owner]) -> Mapping[str, Member]:
         """What all receivers have, as the first one has it."""
         first, *others = (self._definitions.members(receiver) for receiver in receivers)
-        return {name: member for name, member in first.items() if all(name in other for other in others)}
+        return {
+            name: member if all(other[name].gives == member.gives for other in others) else replace(member, gives="")
+            for name, member in first.items()
+            if all(name in other for other in others)
+        }
 
     def _ranking(self, group: Group, members: Mapping[str, Member], past: Past, messages: Iterable[str]) -> Ranking:
         names = [
             name
             for name in plausible(group.attribute, group.sites, members, past)
-            if (group.owner, group.attribute, name) not in self._ruled_out
+            if not self._is_ruled_out(group, name)
         ]
         hints = [*messages, *self._definitions.hints(group.owner, group.attribute)]
         return rank(
@@ -145,6 +150,12 @@ class Explainer:
             past=past,
             hints=hints,
         )
+
+    def _is_ruled_out(self, group: Group, name: str) -> bool:
+        """Whether tests have spoken against it, be it for a class above or below, as which the cause was met then."""
+        owners = self._ruled_out.get((group.attribute, name), ())
+        above = self._definitions.mro(group.owner)
+        return any(owner in above or group.owner in self._definitions.mro(owner) for owner in owners)
 
     def _past(self, owner: Owner, attribute: str, present: Collection[str]) -> Past:
         """What git says of the owner; of the nearest class above it that had the name, when it never had it itself."""

@@ -18,7 +18,7 @@ from netra_repair.parameter_rank import as_written
 from netra_repair.references import Argument, Star, Use
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.syntax import Syntax
-from netra_repair.value_uses import calls_of, uses_value
+from netra_repair.value_uses import calls_of, is_looked_for, uses_value
 
 _METHODS = (MemberKind.INSTANCE_METHOD, MemberKind.CLASS_METHOD, MemberKind.STATIC_METHOD, MemberKind.FUNCTION)
 # The name that an import gives to what it imports; what may stand between the words.
@@ -142,7 +142,9 @@ class Fitter:
         source, name = syntax.source, site.reference.name
         if member.kind not in _METHODS:
             return Fit((Edit(name, member.name),))
-        if uses_value(Layout(source), source.index_of_offset(name.end)):
+        layout, end = Layout(source), source.index_of_offset(name.end)
+        is_callable = any(each.reference.use is Use.CALL for each in self._cause.sites)  # then it is a method there too
+        if uses_value(layout, end) and not (is_callable and is_looked_for(layout, end)):
             return Refusal(
                 Reason.KIND_MISMATCH, f"`{member.name}` is a {member.kind}; here something is read and used, not called"
             )

@@ -76,7 +76,9 @@ class Fixer:
         self._tests = Oracle(suite, options.timeout_s, progress)
         self._options = options
         self._accounts: list[Account] = []
+        self._wanted: set[str] = set()
         self._known: set[str] = set()
+        self._later: dict[str, RootCause] = {}
         self._living: Living | None = None
         project = scanner.project
         self._graph = ImportGraph(project.root, {path: project.module_of(path) for path in project.sources})
@@ -96,21 +98,11 @@ class Fixer:
         before = self._tests.baseline()
         findings = latest = self._scanner.scan(self._options.paths, before, self._tests.rerun)
         asked = selected(findings.causes, self._options.causes)
-        wanted = {cause.key for cause in asked}
-        self._known = known = {cause.key for cause in findings.causes}
+        self._wanted = {cause.key for cause in asked}
+        self._known = {cause.key for cause in findings.causes}
         second = self._tests.second_baseline(before, findings.causes)
         self._living = Living(self._scanner, findings.causes, second)
-        current, later = before, dict[str, RootCause]()
-        for _ in range(_MAX_ROUNDS):
-            tested = self._carried_out(self._plans(asked, latest.causes), current)
-            if tested is None:
-                break
-            current = tested
-            latest = self._scanner.scan(self._options.paths, current)
-            later |= {cause.key: cause for cause in latest.causes if cause.key not in known}
-            asked = latest.causes
-            if self._options.causes:
-                asked = tuple(each for each in asked if each.key in wanted or self._account_of(each) is not None)
+        current, latest = self._rounds(asked, before, latest)
         # First what was only likely: what it gave may be what the tests of the others fail of.
         current, latest = self._confirmed_trials(current, latest)
         if self._withdraw_unconfirmed(current, latest.causes, is_trial=False):
@@ -134,8 +126,33 @@ class Fixer:
             diff=displayed(images([cause.plan for cause in causes], self._origin)),
             run=None,
             seconds=time.monotonic() - began,
-            later=tuple(later.values()),
+            later=tuple(self._later.values()),
         )
+
+    def _rounds(
+        self, asked: Iterable[RootCause], current: SuiteResult, latest: Findings
+    ) -> tuple[SuiteResult, Findings]:
+        """Carries out plans, and those for what comes to light then, until nothing more holds.
+
+        Args:
+            asked: the causes that are to be repaired.
+            current: a run of all tests before.
+            latest: what is missing before.
+
+        Returns:
+            The same, after it.
+        """
+        for _ in range(_MAX_ROUNDS):
+            tested = self._carried_out(self._plans(asked, latest.causes), current)
+            if tested is None:
+                break
+            current = tested
+            latest = self._scanner.scan(self._options.paths, current)
+            self._later |= {cause.key: cause for cause in latest.causes if cause.key not in self._known}
+            asked = latest.causes
+            if self._options.causes:
+                asked = [each for each in asked if each.key in self._wanted or self._account_of(each) is not None]
+        return current, latest
 
     def _confirmed_trials(self, current: SuiteResult, latest: Findings) -> tuple[SuiteResult, Findings]:
         """Takes back what was likely and no test confirms; then tries what is likely now that this is out.
@@ -147,7 +164,7 @@ class Fixer:
         Returns:
             The same, with what is left.
         """
-        for tries_left in reversed(range(_MAX_TRIALS)):
+        for trial in range(1, _MAX_TRIALS + 1):
             is_changed = self._withdraw_unconfirmed(current, latest.causes, is_trial=True)
             if is_changed:
                 current = self._run_all()
@@ -157,13 +174,10 @@ class Fixer:
                 self._scanner.rule_out(account.cause, account.replacement)
             if is_changed or refuted:
                 latest = self._scanner.scan(self._options.paths, current)
-            if not refuted or not tries_left:
-                break
             again = [cause for cause in latest.causes if self._account_of(cause) in refuted]
-            tested = self._carried_out(self._plans(again, latest.causes), current)
-            if tested is not None:
-                current = tested
-                latest = self._scanner.scan(self._options.paths, current)
+            if trial == _MAX_TRIALS or not again:
+                break
+            current, latest = self._rounds(again, current, latest)
         return current, latest
 
     def _plans(self, causes: Iterable[RootCause], found: Iterable[RootCause]) -> list[_Work]:

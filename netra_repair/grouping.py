@@ -83,23 +83,31 @@ def part_of(group: Group, receivers: Collection[Owner], definitions: Definitions
 
 
 def _believed(sightings: Sequence[Sighting], definitions: Definitions) -> Iterator[Sighting]:
-    """Leaves out what the types say where a test met a class that has nothing to do with theirs: they are wrong there.
+    """Leaves out what the types say where a test met another class, and the one of the types makes others of its calls.
 
-    So it is where a class makes something else of its calls, by `__new__` or a metaclass.
+    Its `__new__` may give anything, which the types do not follow. Where there is none, a test may have come with a
+    class of its own, and the types are right about all others.
     """
     met: defaultdict[tuple[str, int], set[Owner]] = defaultdict(set)
     for sighting in sightings:
         if sighting.proof is Proof.TEST and sighting.kind.is_attribute:
             met[_place(sighting)].add(sighting.receiver)
-
-    def is_met(sighting: Sighting) -> bool:
-        found = met.get(_place(sighting), set())
-        above = definitions.mro(sighting.receiver)
-        return not found or any(each in above or sighting.receiver in definitions.mro(each) for each in found)
-
     for sighting in sightings:
-        if not sighting.kind.is_attribute or is_met(sighting):
+        others = met.get(_place(sighting), set()) if sighting.kind.is_attribute else set()
+        maker = definitions.members(sighting.receiver).get("__new__") if others else None
+        is_other = (
+            maker is not None
+            and maker.owner.is_inside
+            and not any(_are_related(sighting.receiver, other, definitions) for other in others)
+        )
+        if not is_other:
             yield sighting
+
+
+def _are_related(one: Owner, other: Owner, definitions: Definitions) -> bool:
+    """Whether two classes are the same, or have one of the project above both."""
+    above = {each for each in definitions.mro(one) if each.is_inside}
+    return one == other or not above.isdisjoint(definitions.mro(other))
 
 
 def _place(sighting: Sighting) -> tuple[str, int]:

@@ -25,7 +25,7 @@ _ASSERTS = re.compile(r"assert\w*", re.IGNORECASE)
 _ASSERTS_THE_OPPOSITE = re.compile(r"assert_?(?:is_?)?(?:false|not\w*)", re.IGNORECASE)
 # What is raised where something that may be absent is.
 _OPTIONAL = re.compile(r"raise\s+[\w.]*(?:[Ss]kip|NotImplemented|ImportError|ModuleNotFound|Unsupported)")
-_WAYS_ON: tuple[type[cst.CSTNode], ...] = (cst.Return, cst.Break, cst.Continue)
+_WAYS_ON: tuple[type[cst.CSTNode], ...] = (cst.Return, cst.Break, cst.Continue, cst.Yield)
 _VERSIONS = frozenset(
     {"version_info", "hexversion", "python_version", "python_version_tuple", "python_implementation"}
     | {"__version__", "VERSION", "PY2", "PY3", "PYPY"}
@@ -172,26 +172,32 @@ class Guards:
     def _of_handlers(self) -> Iterator[Region]:
         """`try` bodies, by what their handlers name."""
         for plain in self._layout.of_type(cst.Try):
-            handlers = [handler for handler in plain.handlers if not self._is_fatal(handler.body)]
-            yield from self._handled(plain.body, (handler.type for handler in handlers))
+            for is_fatal, guard in ((False, Guard.EXCEPT), (True, Guard.TRANSLATED)):
+                handlers = [handler for handler in plain.handlers if self._is_fatal(handler.body) is is_fatal]
+                yield from self._handled(plain.body, (handler.type for handler in handlers), guard)
         for starred in self._layout.of_type(cst.TryStar):
-            yield from self._handled(starred.body, (handler.type for handler in starred.handlers))
+            yield from self._handled(starred.body, (handler.type for handler in starred.handlers), Guard.EXCEPT)
 
-    def _handled(self, body: cst.BaseSuite, types: Iterable[cst.BaseExpression | None]) -> Iterator[Region]:
+    def _handled(
+        self, body: cst.BaseSuite, types: Iterable[cst.BaseExpression | None], guard: Guard
+    ) -> Iterator[Region]:
         errors = frozenset(name for value in types if value is not None for name in _exceptions(value))
         if errors:
-            yield Region(*self._layout.outer(body), Guard.EXCEPT, errors=errors)
+            yield Region(*self._layout.outer(body), guard, errors=errors)
 
     def _is_fatal(self, body: cst.BaseSuite) -> bool:
         """Whether a handler ends by an exception, whatever comes: then nothing works without the attribute."""
         match body:
             case cst.IndentedBlock(body=[*_, cst.SimpleStatementLine(body=[*_, cst.Raise() as raised])]):
-                start, end = self._layout.outer(body)
-                ways_on = (node for kind in _WAYS_ON for node in self._layout.of_type(kind))
-                goes_on = any(start <= self._layout.outer(node)[0] < end for node in ways_on)
-                return not goes_on and _OPTIONAL.match(self._layout.text(raised)) is None
+                pass
+            case cst.SimpleStatementSuite(body=[*_, cst.Raise() as raised]):
+                pass
             case _:
                 return False
+        start, end = self._layout.outer(body)
+        ways_on = (node for kind in _WAYS_ON for node in self._layout.of_type(kind))
+        goes_on = any(start <= self._layout.outer(node)[0] < end for node in ways_on)
+        return not goes_on and _OPTIONAL.match(self._layout.text(raised)) is None
 
     def _of_contexts(self) -> Iterator[Region]:
         """`with suppress(…)` and `with raises(…)`: from the manager to the end of the block."""

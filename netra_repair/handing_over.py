@@ -37,7 +37,7 @@ class HandingOver:
         self._project = project
         self._definitions = definitions
         self._receivers = receivers
-        self._handed: dict[str, dict[str, list[ast.expr]]] = {}
+        self._handed: dict[str, tuple[Source, dict[str, list[ast.expr]]]] = {}
 
     def of(self, owner: Owner) -> str | None:
         """A place that hands over a class, or one that it inherits from.
@@ -55,8 +55,8 @@ class HandingOver:
             for path in self._naming.get(name.encode(), ()):
                 if path not in self._handed:
                     self._handed[path] = self._read(path)
-                for argument in self._handed[path].get(name, ()):
-                    source = Source.read(self._project.root, path)
+                source, handed = self._handed[path]
+                for argument in handed.get(name, ()):
                     owners = self._receivers.of(source, span_of(source, argument)).owners
                     if any((each, Access.CLASS) in owners for each in above):
                         return f"{path}:{argument.lineno}"
@@ -80,12 +80,13 @@ class HandingOver:
                 naming[word].append(path)
         return naming
 
-    def _read(self, path: str) -> dict[str, list[ast.expr]]:
-        """The arguments of calls of what other libraries define, by their last names."""
+    def _read(self, path: str) -> tuple[Source, dict[str, list[ast.expr]]]:
+        """A file, and in it the arguments of calls of what other libraries define, by their last names."""
         try:
-            tree = parsed(Source.read(self._project.root, path).text)
+            source = Source.read(self._project.root, path)
+            tree = parsed(source.text)
         except _UNUSABLE:
-            return {}
+            return Source(path, b"", "utf-8", ""), {}
         modules: dict[str, str] = {}
         calls: list[tuple[str, list[ast.expr]]] = []
         for node in ast.walk(tree):
@@ -104,7 +105,7 @@ class HandingOver:
             if self._is_of_a_library(modules.get(root)):
                 for argument in arguments:
                     handed[last_name(argument)].append(argument)
-        return handed
+        return source, handed
 
     def _is_of_a_library(self, module: str | None) -> bool:
         if module is None or module.partition(".")[0] in sys.stdlib_module_names:

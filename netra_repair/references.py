@@ -34,6 +34,7 @@ class Guard(StrEnum):
     HASATTR = "inside `if hasattr(…)` for this name"
     GETATTR_DEFAULT = "`getattr` with a default for this name"
     EXCEPT = "inside `try` … `except AttributeError`"
+    TRANSLATED = "inside `try` … `except AttributeError` that raises another exception"
     SUPPRESS = "inside `contextlib.suppress(AttributeError)`"
     RAISES = "inside `pytest.raises(…)` or `assertRaises(…)` for the error it gives"
     CREATED = "created right there, by `setattr`, `create=True` or `raising=False`"

@@ -295,7 +295,7 @@ class Scanner:
     def _ask_about_writers(self, group: Group) -> None:
         """Lets the engine work on what `_writer` will ask."""
         for path in self._occurrences.writing(group.attribute):
-            with suppress(UnusableSource, ValueError):  # it is met again
+            with suppress(UnusableSource, ValueError):  # `_writer` meets the same error
                 places = self._occurrences.writes(path, group.attribute)
                 receivers = (receiver for _, receiver in places if receiver is not None)
                 self._receivers.ask_ahead(self._files.source(path), receivers)

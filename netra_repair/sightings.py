@@ -373,6 +373,7 @@ class Sighter:
             reference = self._place(raised)
             if reference is None:
                 return None
+            reference = _failed_of(reference)
             access = raised.access or Access.MODULE
             return Sighting(
                 *(raised.kind, raised.name, "", owner, access, reference, Proof.TEST, test, _guarded(reference)),
@@ -425,7 +426,13 @@ def _placed(site: Site, syntax: Syntax) -> Site:
         return replace(site, refusal=Refusal(Reason.SYNTAX_ERROR, f"the file {error.reason}"))
     if reference is None or reference.attribute != bare.attribute:
         return replace(site, refusal=_MOVED)
+    reference = _failed_of(reference) if Proof.TEST in site.proofs else reference
     return replace(site, reference=reference, refusal=_guarded(reference))
+
+
+def _failed_of(reference: Reference) -> Reference:
+    """Where a test failed of it, what only raises another exception guards nothing; else it may tell of a contract."""
+    return replace(reference, guard=None) if reference.guard is Guard.TRANSLATED else reference
 
 
 def _guarded(reference: Reference) -> Refusal | None:

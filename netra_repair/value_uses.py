@@ -38,6 +38,21 @@ def uses_value(layout: Layout, end: int) -> bool:
     return any(_is_used(layout, node) for node in layout.of_type(cst.Attribute) if layout.inner(node.attr)[1] == end)
 
 
+def is_looked_for(layout: Layout, end: int) -> bool:
+    """Whether what an attribute gives is looked for in something: `self.changed in event.callbacks`.
+
+    Args:
+        layout: of the file.
+        end: the index in the file's text where the attribute's name ends.
+    """
+    for node in layout.of_type(cst.Attribute):
+        if layout.inner(node.attr)[1] == end:
+            match layout.parent(node):
+                case cst.Comparison(left=left, comparisons=[cst.ComparisonTarget(operator=cst.In() | cst.NotIn())]):
+                    return left is node
+    return False
+
+
 def calls_of(layout: Layout, name: str) -> Iterator[Span]:
     """Where a plain name stands that is called.
 
@@ -63,8 +78,5 @@ def _is_used(layout: Layout, node: cst.CSTNode) -> bool:
             return child is parent.test
         if isinstance(parent, _ITERATING):
             return child is parent.iter
-        match parent:  # methods are looked for among callbacks: `self.changed in event.callbacks`
-            case cst.Comparison(left=left, comparisons=[cst.ComparisonTarget(operator=cst.In() | cst.NotIn())]):
-                return left is not child
         return isinstance(parent, _COMPUTING)
     return False

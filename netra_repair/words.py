@@ -12,7 +12,7 @@ _BLANKED = bytes(byte if byte > 0x7F or chr(byte).isalnum() or byte == ord("_") 
 
 
 def words_of(data: bytes) -> set[bytes]:
-    """The distinct words of a text: of an identifier's bytes, or of digits."""
+    """The distinct words of a text: runs of letters, digits and `_`."""
     return set(data.translate(_BLANKED).split())  # not by a regular expression, which takes several times as long
 
 

@@ -566,6 +566,21 @@ def test_the_next_likely_one_is_tried_where_the_tests_speak_against_the_first(
     assert cause.restored == cause.broken
 
 
+def test_what_comes_to_light_after_a_second_try_is_repaired_too(tmp_path: Path) -> None:
+    """A test that goes on, with the second name, to die of something else that is missing has that repaired as well."""
+    (tmp_path / "store.py").write_text(NEXT + "\n\nclass Card:\n    def first_name(self):\n        return 'Ann'\n")
+    (tmp_path / "test_store.py").write_text(
+        "from store import Card, Store\n\n\ndef use(card):\n    return card.firstName()\n\n\n"
+        "def test_it():\n    assert Store().count_stored_boxes() == 3\n    assert use(Card()) == 'Ann'\n"
+    )
+    repair = fixed(tmp_path, Options())
+    assert {cause.key: cause.plan.replacement for cause in repair.causes} == {
+        "store.Store.count_stored_boxes": "count_all",
+        "store.Card.firstName": "first_name",
+    }
+    assert repair.comparison.restored == ("test_store.py::test_it",)
+
+
 def test_when_the_tests_refute_all_that_is_likely_nothing_is_changed(tmp_path: Path) -> None:
     """Each is tried once, and no more is made of it than a refusal that names the one that came nearest."""
     (tmp_path / "store.py").write_text(NEXT)
@@ -574,6 +589,68 @@ def test_when_the_tests_refute_all_that_is_likely_nothing_is_changed(tmp_path: P
     [cause] = repair.causes
     assert (cause.plan.replacement, cause.restored, repair.diff) == ("count_boxes", (), "")
     assert [reason for *_, reason in refused(cause)] == [Reason.NOT_CONFIRMED] * 3
+
+
+HANDED_OUT = """\
+class Base:
+    _label = "a"
+
+    @property
+    def caption(self):
+        return self._label
+
+
+class Fancy(Base):
+    @property
+    def caption(self):
+        return {fancy}
+
+
+def plain(base: Base):
+    return base.label
+
+
+def fancy(fancy: Fancy):
+    return fancy.label
+"""
+
+
+@pytest.mark.parametrize(("fancy", "lines"), [("self._label", [16, 20]), ("f'*{self._label}*'", [])])
+def test_a_property_that_hands_out_the_field_does_so_for_every_class(
+    fancy: str, lines: list[int], tmp_path: Path
+) -> None:
+    """What stands before the field of the missing name is chosen where each class that is asked has it so."""
+    (tmp_path / "labels.py").write_text(HANDED_OUT.replace("{fancy}", fancy))
+    (tmp_path / "test_labels.py").write_text("def test_it():\n    assert True\n")
+    repair = fixed(tmp_path, Options())
+    assert [line for cause in repair.causes for _, line in changed(cause)] == lines
+
+
+TRANSLATING = """\
+class Row:
+    def toRow(self):
+        return 3
+
+
+class Exporter:
+    def __init__(self, row: Row):
+        self.row: Row = row
+
+    def export(self):
+        try:
+            return self.row.to_row()
+        except AttributeError:
+            raise TypeError("rows need to_row()") from None
+"""
+
+
+@pytest.mark.parametrize(("test", "lines"), [("assert Exporter(Row()).export() == 3", [12]), ("pass", [])])
+def test_what_is_raised_anew_is_repaired_where_a_test_fails_of_it(test: str, lines: list[int], tmp_path: Path) -> None:
+    """A handler that always raises may tell of a contract, so types alone are not enough there."""
+    (tmp_path / "rows.py").write_text(TRANSLATING)
+    (tmp_path / "test_rows.py").write_text(f"from rows import Exporter, Row\n\n\ndef test_it():\n    {test}\n")
+    repair = fixed(tmp_path, Options())
+    assert [line for cause in repair.causes for _, line in changed(cause)] == lines
 
 
 ENDPOINT = """\

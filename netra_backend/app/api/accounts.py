@@ -26,7 +26,7 @@ from netra_backend.app.db.engine import Database
 from netra_backend.app.db.repositories.accounts import AccountRepository
 from netra_backend.app.realtime.connections import Connections
 from netra_backend.app.services.principal import SESSION_ENDED, AuthenticationError, Principal
-from netra_backend.app.services.refusals import RefusedError
+from netra_backend.app.services.refusals import LimitExceededError, RefusedError
 from netra_backend.app.services.user_execution_context import UserExecutionContext
 from netra_backend.app.telemetry import SecurityEvent, tell_security_event
 
@@ -250,7 +250,7 @@ class Accounts:
             raise
         try:
             yield
-        except BaseException:
+        except (EmailTakenError, LimitExceededError):  # after anything else it may have been made
             self._registrations.forgive(client.network)
             raise
 

@@ -36,12 +36,13 @@ def history(*connections: list[tuple[float, dict[str, Any]]]) -> History:
         ([[(100.5, READY), (101.2, ACCEPTED), (101.5, STARTED)]], 0.5),
         ([[(100.5, READY), (101.2, ACCEPTED), (101.5, STARTED)], [(109, READY), (109.5, STARTED)]], 0.5),
         ([[(100.5, READY)], [(106, READY), (106.2, ACCEPTED), (106.75, STARTED)]], 0.75),
-        ([[(100.5, READY), (101.2, ACCEPTED)], [], [(107, READY)], [(109, READY), (109.25, STARTED)]], 0.25),
-        ([[(100.5, READY), (101.2, ACCEPTED)], [(107, READY)]], None),
+        ([[(100.5, READY), (101.25, ACCEPTED)], [], [(107, READY)], [(109, READY), (109.25, STARTED)]], 0.5),
+        ([[(100.5, READY), (121, ACCEPTED)], [(121.5, READY), (121.75, STARTED)]], 20.25),
+        ([[(100.5, READY), (101.25, ACCEPTED)], [(107, READY)]], None),
     ],
 )
 def test_the_first_event_is_waited_for_where_it_comes(
     connections: list[list[tuple[float, dict[str, Any]]]], first_event_s: float | None
 ) -> None:
-    """From the message, or from when the connection that brought it was ready after others had been cut."""
+    """From the message on, without the time in which its connection was cut and no other one was there."""
     assert history(*connections).first_event_s == first_event_s

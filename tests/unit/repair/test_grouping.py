@@ -30,6 +30,10 @@ class OtherBelow(Other): ...
 class Both(Left, Other): ...
 class Error(Exception): ...
 class Failure(Exception): ...
+class Maker:
+    def __new__(cls): ...
+class MakerBelow(Maker): ...
+class MakerToo(Maker): ...
 """
 NAMES = ("Base", "Left", "Right", "LeftMost", "Other", "OtherBelow", "Both", "Error", "Failure")
 
@@ -207,16 +211,19 @@ def test_no_sightings_are_no_groups(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("typed", "met", "expected"),
     [
-        ("Other", "Left", [("Left", 1), ("Other", 1)]),  # nothing to do with each other: the types were wrong there
+        ("Maker", "Other", [("Maker", 1), ("Other", 1)]),  # its calls give something else, as the test has seen
+        ("Maker", "MakerBelow", [("Maker", 2)]),
+        ("MakerBelow", "MakerToo", [("Maker", 2)]),
+        ("Other", "Left", [("Left", 1), ("Other", 2)]),  # the test may have come with a class of its own
         ("Left", "LeftMost", [("Left", 2)]),
-        ("LeftMost", "Base", [("Base", 2)]),
+        ("Left", "Right", [("Base", 2)]),
         ("Other", "Both", [("Other", 2)]),
     ],
 )
-def test_where_a_test_met_another_class_the_types_are_not_believed(
+def test_the_types_are_not_believed_where_a_class_makes_something_else_of_its_calls(
     definitions: Definitions, typed: str, met: str, expected: list[tuple[str, int]]
 ) -> None:
-    """A class that has nothing to do with the one that a test met is no receiver there; elsewhere it stays."""
+    """Where a test met an unrelated class, one that has a `__new__` is no receiver; any other is, and so elsewhere."""
     named = {name: definitions.named(f"pkg.base.{name}") for name in (typed, met)}
     by_types = [sighting(named[typed], line) for line in (1, 2)]
     by_test = sighting(named[met], 1, proof=Proof.TEST, test="t::a")

@@ -98,10 +98,16 @@ EXCEPT = [
     "def f():\n  try:\n    Ctx.gone()\n  except AttributeError:\n    if a:\n      return 1\n    raise",
     "try:\n    Ctx.gone()\nexcept AttributeError:\n    raise unittest.SkipTest('too old') from None",
     "try:\n    Ctx.gone()\nexcept AttributeError:\n    raise ImportError('too old')",
+    "try:\n    Ctx.gone()\nexcept AttributeError:\n    yield 1\n    raise",
     "try:\n    Ctx.gone()\nexcept (ValueError, AttributeError) as e:\n    pass",
     "try:\n    Ctx.gone()\nexcept ValueError:\n    pass\nexcept builtins.AttributeError:\n    pass",
     "try:\n    if a:\n        Ctx.gone()\nexcept* AttributeError:\n    pass",
     "try:\n    try:\n        Ctx.gone()\n    except ValueError:\n        pass\nexcept AttributeError:\n    pass",
+]
+TRANSLATED = [
+    "try:\n    Ctx.gone()\nexcept AttributeError as error:\n    log()\n    raise RuntimeError(1) from error",
+    "try:\n    Ctx.gone()\nexcept AttributeError:\n    if a:\n        raise\n    raise RuntimeError(1) from None",
+    "try:\n    Ctx.gone()\nexcept AttributeError: raise RuntimeError(1)",
 ]
 NO_EXCEPT = [
     "try:\n    Ctx.gone()\nexcept ValueError:\n    pass",
@@ -110,8 +116,6 @@ NO_EXCEPT = [
     "try:\n    a\nexcept AttributeError:\n    pass\nelse:\n    Ctx.gone()",
     "try:\n    a\nexcept AttributeError:\n    pass\nfinally:\n    Ctx.gone()",
     "try:\n    a\nexcept AttributeError:\n    pass\nCtx.gone()",
-    "try:\n    Ctx.gone()\nexcept AttributeError as error:\n    log()\n    raise RuntimeError(1) from error",
-    "try:\n    Ctx.gone()\nexcept AttributeError:\n    if a:\n        raise\n    raise RuntimeError(1) from None",
     # Who catches everything has not thought of this attribute.
     "try:\n    Ctx.gone()\nexcept Exception:\n    pass",
     "try:\n    Ctx.gone()\nexcept:\n    pass",
@@ -176,6 +180,7 @@ NO_VERSION = [
     [
         *((code, Guard.HASATTR) for code in HASATTR),
         *((code, Guard.EXCEPT) for code in EXCEPT),
+        *((code, Guard.TRANSLATED) for code in TRANSLATED),
         *((code, Guard.SUPPRESS) for code in SUPPRESS),
         *((code, Guard.RAISES) for code in RAISES),
         *((code, Guard.VERSION) for code in VERSION),

@@ -188,7 +188,7 @@ BECOMES = {
     "x = '😀'; y = Ctx.gone(a, b)": "x = '😀'; y = Ctx.made(a, b)",
     "make = Ctx.gone": "make = Ctx.made",
     "make = None or Ctx.gone": "make = None or Ctx.made",
-    "if Ctx.gone in makers: makers.remove(Ctx.gone)": "if Ctx.made in makers: makers.remove(Ctx.made)",
+    "if Ctx.gone in makers: Ctx.gone(a, b)": "if Ctx.made in makers: Ctx.made(a, b)",
     "import functools\nx = functools.partial(Ctx.gone, 1)": "import functools\nx = functools.partial(Ctx.made, 1)",
     "from unittest.mock import patch\nwith patch('pkg.ctx.Ctx.gone'): pass": (
         "from unittest.mock import patch\nwith patch('pkg.ctx.Ctx.made'): pass"
@@ -221,6 +221,7 @@ STAYS = {
     "if a and not Ctx.gone: pass": Reason.KIND_MISMATCH,
     "assert ctx.gone == 3": Reason.KIND_MISMATCH,
     "assert 3 in ctx.gone": Reason.KIND_MISMATCH,
+    "assert ctx.gone not in names": Reason.KIND_MISMATCH,
     "x = ctx.gone or 3": Reason.KIND_MISMATCH,
     "x = f'{ctx.gone}'": Reason.KIND_MISMATCH,
     "x = ctx.gone + 1": Reason.KIND_MISMATCH,
