@@ -227,12 +227,13 @@ class Scanner:
         aside: list[RefusedSite] = []
         with self._step("telling causes from dynamic code"):
             possible: list[tuple[Group, Refusal | None]] = []
-            told = [(group, self._of_owners(group)) for group in groups]
+            told = [(group, self._of_owners(group) if group.kind.is_attribute else None) for group in groups]
+            asked = [group for group, why in told if why is None and group.kind.is_attribute]
+            for group in asked:
+                self._ask_about_writers(group)
             for group, why in told:
                 if why is None and group.kind.is_attribute:
-                    self._ask_about_writers(group)
-            for group, of_owners in told:
-                why = of_owners or self._of_other_code(group)
+                    why = self._of_other_code(group)
                 if why is None or any(Proof.TEST in site.proofs for site in group.sites):
                     possible.append((group, why))
                 else:
@@ -264,24 +265,18 @@ class Scanner:
             yield replace(group, sites=tuple(own)), why
 
     def _of_owners(self, group: Group) -> Refusal | None:
-        """Why a group is no root cause by itself, by what its classes are; None when nothing speaks against it."""
-        if not group.kind.is_attribute:
-            return None
+        """Why what a group's classes are explains that an attribute is missing; None when it does not."""
         access = _common_access(group)
-        owners = dict.fromkeys((group.owner, *group.receivers))
-        refusals = (self._triage.of_owner(owner, access, group.attribute) for owner in owners)
+        refusals = (self._triage.of_owner(owner, access, group.attribute) for owner in _owners(group))
         return next((refusal for refusal in refusals if refusal is not None), None)
 
     def _of_other_code(self, group: Group) -> Refusal | None:
-        """Why a group is no root cause by itself, by what other code may do to its classes; None when it is one."""
-        if not group.kind.is_attribute:
-            return None
+        """Why other code may give a group's classes the attribute at run time; None when none does."""
         writer = self._writer(group)
         if writer is not None:
             place = f"{writer.path}:{writer.position.line}"
             return Refusal(Reason.DYNAMIC_OWNER, f"`{group.attribute}` is set at run time, at {place}")
-        access = _common_access(group)
-        owners = dict.fromkeys((group.owner, *group.receivers))
+        access, owners = _common_access(group), _owners(group)
         for owner in owners:
             computed = self._computed_writers.on(owner, access, group.attribute)
             if computed is not None:
@@ -341,6 +336,11 @@ def opened(project: Project, git: Git, progress: Progress) -> Iterator[Scanner]:
     """
     with TypeServer(project) as server:
         yield Scanner(project, Pyrefly(), server, git, progress)
+
+
+def _owners(group: Group) -> Collection[Owner]:
+    """The class above all that were asked, and these."""
+    return dict.fromkeys((group.owner, *group.receivers))
 
 
 def _common_access(group: Group) -> Access | None:
