@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from netra_repair.arguments import accepts_keyword
 from netra_repair.candidates import Candidate, Clue, Evidence
 from netra_repair.causes import Site
-from netra_repair.fitting import UNCALLED_KINDS
+from netra_repair.fitting import UNCALLED_KINDS, hands_out
 from netra_repair.history import Past
 from netra_repair.likeness import SAME_NAME, is_sibling, likeness
 from netra_repair.owners import Access, Member, MemberKind, Owner
@@ -121,7 +121,7 @@ def evidence(
     if _is_unused(question, member):
         detail = f"nothing uses it, and {len(question.sites)} places use `{question.attribute}`"
         yield Evidence(Clue.UNUSED, weights.unused, detail)
-    if _gives_field(question, member):
+    if hands_out(member, question.attribute):
         yield Evidence(Clue.FIELD, weights.field, f"it gives `{member.gives}`, the field of the missing name")
     if past is not None and past.renamed_to == member.name:
         yield Evidence(Clue.HISTORY, weights.history, past.detail)
@@ -197,12 +197,6 @@ def _is_unused(question: Question, member: Member) -> bool:
         return False
     # Where living code makes the very calls by another member, it has moved on to that one.
     return all(_same_calls(question, name) < question.weights.uses for name in question.usages)
-
-
-def _gives_field(question: Question, member: Member) -> bool:
-    """Whether it is the property that stands before the field of the missing name: `_kind` for `kind`."""
-    is_field = member.gives.startswith("_") and not member.gives.startswith("__")
-    return is_field and member.kind is MemberKind.PROPERTY and member.gives.lstrip("_") == question.attribute
 
 
 def _is_used_instead(question: Question, candidate: Candidate) -> bool:

@@ -49,6 +49,8 @@ def fit(site: Site, member: Member, past: Past | None = None) -> Bound | Refusal
         arguments = (arguments or ())[1:]
     if reference.use not in (Use.CALL, Use.DECORATOR):
         return Bound(())
+    if hands_out(member, reference.attribute):
+        return Bound(())  # what it gives is called, as before; what that takes, nobody has said before either
     if member.kind in UNCALLED_KINDS:
         return Refusal(Reason.KIND_MISMATCH, f"`{member.name}` is a {member.kind}, and it is called here")
     if arguments is None:
@@ -59,6 +61,11 @@ def fit(site: Site, member: Member, past: Past | None = None) -> Bound | Refusal
         return Refusal(Reason.ASYNC_MISMATCH, f"`{member.name}` is {'' if member.is_async else 'not '}to be awaited")
     renamed = dict(past.renamed_parameters) if past is not None else {}
     return bind(arguments, member.signature, renamed=renamed, before=past.signature if past is not None else None)
+
+
+def hands_out(member: Member, attribute: str) -> bool:
+    """Whether a member is the property before the field of a name, and does nothing else: `_kind` for `kind`."""
+    return member.kind is MemberKind.PROPERTY and member.gives.startswith("_") and member.gives.lstrip("_") == attribute
 
 
 def _passes_self(arguments: Sequence[Argument]) -> bool:

@@ -13,7 +13,7 @@ from netra_repair.arguments import Bound
 from netra_repair.candidates import Candidate, Clue, Decision, Ranking
 from netra_repair.causes import Site
 from netra_repair.evidence import COMMON_KEYWORDS, Question, evidence, has_grounds, loads_of
-from netra_repair.fitting import UNCALLED_KINDS, fit
+from netra_repair.fitting import UNCALLED_KINDS, fit, hands_out
 from netra_repair.hints import successors
 from netra_repair.history import Past
 from netra_repair.owners import Member, Owner
@@ -129,7 +129,7 @@ def _judged(question: Question, member: Member, hint: str | None, members: Mappi
     if member.owner.name.startswith("builtins.") or not _is_of_its_kind(member.name, question.attribute):
         return None
     is_successor = question.past is not None and question.past.renamed_to == member.name
-    if question.is_called and member.kind in UNCALLED_KINDS:
+    if question.is_called and member.kind in UNCALLED_KINDS and not hands_out(member, question.attribute):
         return None
     may_be_method = question.is_passed_on or is_successor or hint is not None
     if question.is_read and member.kind not in UNCALLED_KINDS and not may_be_method:

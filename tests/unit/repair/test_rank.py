@@ -254,6 +254,8 @@ class Shop:
     assert [each.name for each in ranking.candidates if Clue.FIELD in {one.clue for one in each.evidence}] == [
         "flavour"
     ]
+    called = asked(owned, "default_kind", ["with shop.default_kind as kind: pass", "shop.default_kind(1)"])
+    assert (called.decision, called.candidates[0].name) == (Decision.CHOSEN, "flavour")
     another = asked(owned, "default_kind_name", ["print(shop.default_kind_name)"])
     assert another.decision is not Decision.CHOSEN
 
