@@ -106,6 +106,12 @@ class Definitions:
         """
         return self._hierarchy.mro(owner)
 
+    def is_followed(self, owner: Owner) -> bool:
+        """Whether the sources tell all that a class inherits from; true for a module."""
+        return all(
+            self._hierarchy.bases(each).unresolved is None for each in self.mro(owner) if each.kind is OwnerKind.CLASS
+        )
+
     def members(self, owner: Owner) -> Mapping[str, Member]:
         """What can be looked up on a class, its instances, or a module.
 

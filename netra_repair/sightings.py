@@ -398,13 +398,17 @@ class Sighter:
         return raised.access is Access.INSTANCE and raised.name in self._definitions.members(owner)
 
     def _asked(self, raised: Raised) -> tuple[Owner | None, tuple[Owner, ...]]:
-        """The class that was asked; for one made at run time the nearest one above it in the sources, and all such."""
+        """The class that was asked; for one whose bases only the running program knows, the nearest one above it of
+        which the sources tell all, and all such."""
         names = raised.bases or ((raised.receiver,) if raised.receiver else ())
         asked = self._definitions.named(names[0]) if names else None
-        if asked is not None:
+        if asked is not None and (len(names) == 1 or self._definitions.is_followed(asked)):
             return asked, ()
         found = tuple(owner for name in names if (owner := self._definitions.named(name)) is not None)
-        return (found[0], found) if found else (None, ())
+        told = tuple(owner for owner in found if self._definitions.is_followed(owner))
+        if not any(owner.is_inside for owner in told):
+            return (asked, ()) if asked is not None else (found[0], found) if found else (None, ())
+        return told[0], told
 
     def _place(self, raised: Raised) -> Reference | None:
         syntax = self._files.syntax(raised.path)

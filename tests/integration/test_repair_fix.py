@@ -591,6 +591,54 @@ def test_when_the_tests_refute_all_that_is_likely_nothing_is_changed(tmp_path: P
     assert [reason for *_, reason in refused(cause)] == [Reason.NOT_CONFIRMED] * 3
 
 
+CACHES = """\
+class Timed:
+    def __init__(self):
+        self._timer = lambda: 3
+
+    @property
+    def clock(self):
+        return self._timer
+
+    def now(self):
+        return self.timer()
+"""
+CACHE_TESTS = """\
+from caches import Timed
+
+
+class Mixin:
+    def test_it(self):
+        assert self.Cache().now() == 3
+
+    def test_below(self):
+        class Below(self.Cache):
+            pass
+
+        assert Below().now() == 3
+
+    def test_further_below(self):
+        class FurtherBelow(self.Cache):
+            kept = 1
+
+        assert FurtherBelow().now() == 3
+
+
+class TestTimed(Mixin):
+    Cache = Timed
+"""
+
+
+def test_classes_whose_bases_only_the_program_knows_have_their_cause_above(tmp_path: Path) -> None:
+    """What lacks something that its base has lost, and says its base by a variable, is no cause of its own."""
+    (tmp_path / "caches.py").write_text(CACHES)
+    (tmp_path / "test_caches.py").write_text(CACHE_TESTS)
+    repair = fixed(tmp_path, Options())
+    [cause] = repair.causes
+    assert (cause.key, cause.plan.replacement, changed(cause)) == ("caches.Timed.timer", "clock", [("caches.py", 10)])
+    assert len(cause.restored) == 3
+
+
 HANDED_OUT = """\
 class Base:
     _label = "a"
