@@ -90,7 +90,7 @@ class ClassStatements:
             The method; None when there are several of the name, or it is none of a class of the project.
         """
         holder, _, name = qualified_name.rpartition(".")
-        owners = self.named(holder.rpartition(".")[2]) or []
+        owners = [each for each in self.named(holder.rpartition(".")[2]) or () if each.name.endswith(f".{holder}")]
         found = [member for owner in owners if (member := self._definitions.members(owner).get(name)) is not None]
         return found[0] if len(found) == 1 else None
 

@@ -148,6 +148,19 @@ def test_a_method_is_found_by_its_qualified_name(classes: ClassStatements) -> No
     assert classes.method_named("sent") is None
 
 
+def test_classes_inside_of_others_are_told_by_these(tmp_path: Path) -> None:
+    """Of two classes of one bare name the outer class tells which one an exception means."""
+    link = b"    class Link:\n        def put(self): ...\n"
+    text = b"class A:\n" + link + b"class B:\n" + link
+    write_files(tmp_path, {"m.py": text})
+    project = Project(tmp_path, Path(sys.executable), "3.12.0", (tmp_path,), (), ("m.py",), ())
+    classes = ClassStatements(project, Definitions(tmp_path, (tmp_path,)), Words(project))
+    found = classes.method_named("B.Link.put")
+    assert found is not None
+    assert found.qualified_name == "m.B.Link.put"
+    assert classes.method_named("Link.put") is None
+
+
 @pytest.mark.parametrize(
     ("attribute", "below"),
     [
