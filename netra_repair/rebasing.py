@@ -16,12 +16,13 @@ class Shifts:
     """Where the bytes of an edited file stood before.
 
     Args:
-        edits: that have been made, in the positions of the file before them.
+        edits: that have been made, in the positions of the file before them; equal ones, of two causes that agree on a
+            place, count once, as when they are applied.
         encoding: the file's.
     """
 
     def __init__(self, edits: Iterable[Edit], encoding: str) -> None:
-        self._edits = [(edit.span, len(edit.text.encode(encoding))) for edit in sorted(edits)]
+        self._edits = [(edit.span, len(edit.text.encode(encoding))) for edit in sorted(set(edits))]
 
     def span(self, span: Span) -> Span:
         """A span before the edits.
