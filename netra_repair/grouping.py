@@ -98,14 +98,14 @@ def _believed(sightings: Sequence[Sighting], definitions: Definitions) -> Iterat
         is_other = (
             maker is not None
             and maker.owner.is_inside
-            and not any(_are_related(sighting.receiver, other, definitions) for other in others)
+            and not any(_share_a_base(sighting.receiver, other, definitions) for other in others)
         )
         if not is_other:
             yield sighting
 
 
-def _are_related(one: Owner, other: Owner, definitions: Definitions) -> bool:
-    """Whether two classes are the same, or have one of the project above both."""
+def _share_a_base(one: Owner, other: Owner, definitions: Definitions) -> bool:
+    """Whether two owners are the same, or have a class of the project above both."""
     above = {each for each in definitions.mro(one) if each.is_inside}
     return one == other or not above.isdisjoint(definitions.mro(other))
 

@@ -188,16 +188,16 @@ class Guards:
     def _is_fatal(self, body: cst.BaseSuite) -> bool:
         """Whether a handler ends by an exception, whatever comes: then nothing works without the attribute."""
         match body:
-            case cst.IndentedBlock(body=[*_, cst.SimpleStatementLine(body=[*_, cst.Raise() as raised])]):
-                pass
-            case cst.SimpleStatementSuite(body=[*_, cst.Raise() as raised]):
-                pass
+            case (
+                cst.IndentedBlock(body=[*_, cst.SimpleStatementLine(body=[*_, cst.Raise() as raised])])
+                | cst.SimpleStatementSuite(body=[*_, cst.Raise() as raised])
+            ):
+                start, end = self._layout.outer(body)
+                ways_on = (node for kind in _WAYS_ON for node in self._layout.of_type(kind))
+                goes_on = any(start <= self._layout.outer(node)[0] < end for node in ways_on)
+                return not goes_on and _OPTIONAL.match(self._layout.text(raised)) is None
             case _:
                 return False
-        start, end = self._layout.outer(body)
-        ways_on = (node for kind in _WAYS_ON for node in self._layout.of_type(kind))
-        goes_on = any(start <= self._layout.outer(node)[0] < end for node in ways_on)
-        return not goes_on and _OPTIONAL.match(self._layout.text(raised)) is None
 
     def _of_contexts(self) -> Iterator[Region]:
         """`with suppress(…)` and `with raises(…)`: from the manager to the end of the block."""

@@ -35,7 +35,7 @@ def uses_value(layout: Layout, end: int) -> bool:
     Returns:
         Whether it is; what is passed on, kept, returned or used as a decorator is not.
     """
-    return any(_is_used(layout, node) for node in layout.of_type(cst.Attribute) if layout.inner(node.attr)[1] == end)
+    return any(_is_used(layout, node) for node in _ending_at(layout, end))
 
 
 def is_looked_for(layout: Layout, end: int) -> bool:
@@ -45,12 +45,7 @@ def is_looked_for(layout: Layout, end: int) -> bool:
         layout: of the file.
         end: the index in the file's text where the attribute's name ends.
     """
-    for node in layout.of_type(cst.Attribute):
-        if layout.inner(node.attr)[1] == end:
-            match layout.parent(node):
-                case cst.Comparison(left=left, comparisons=[cst.ComparisonTarget(operator=cst.In() | cst.NotIn())]):
-                    return left is node
-    return False
+    return any(_is_sought(layout, node) for node in _ending_at(layout, end))
 
 
 def calls_of(layout: Layout, name: str) -> Iterator[Span]:
@@ -66,6 +61,18 @@ def calls_of(layout: Layout, name: str) -> Iterator[Span]:
     for call in layout.of_type(cst.Call):
         if isinstance(call.func, cst.Name) and call.func.value == name:
             yield layout.span(layout.inner(call.func))
+
+
+def _ending_at(layout: Layout, end: int) -> Iterator[cst.Attribute]:
+    return (node for node in layout.of_type(cst.Attribute) if layout.inner(node.attr)[1] == end)
+
+
+def _is_sought(layout: Layout, node: cst.CSTNode) -> bool:
+    match layout.parent(node):
+        case cst.Comparison(left=left, comparisons=[cst.ComparisonTarget(operator=cst.In() | cst.NotIn())]):
+            return left is node
+        case _:
+            return False
 
 
 def _is_used(layout: Layout, node: cst.CSTNode) -> bool:

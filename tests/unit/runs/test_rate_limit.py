@@ -9,16 +9,7 @@ from hypothesis import strategies as st
 from netra_backend.app.runs import rate_limit as rate_limit_module
 from netra_backend.app.runs.rate_limit import RateLimit
 from netra_backend.app.services.refusals import RateLimitedError
-
-
-class Clock:
-    """A clock that goes on when it is told to."""
-
-    def __init__(self, now: float = 1e6) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.manual_clock import ManualClock
 
 
 def _spent(limit: RateLimit, user_id: str = "alice") -> int:
@@ -35,13 +26,13 @@ def _spent(limit: RateLimit, user_id: str = "alice") -> int:
 def test_a_minutes_worth_goes_at_once(per_minute: int) -> None:
     """Exactly the number of a minute goes through in one moment, whatever the clock says and also at its beginning."""
     for now in (0.0, 0.1, 1e9):
-        assert _spent(RateLimit(per_minute, Clock(now))) == per_minute
+        assert _spent(RateLimit(per_minute, ManualClock(now))) == per_minute
 
 
 @pytest.mark.parametrize("per_minute", [1, 7, 120])
 def test_it_is_refilled_evenly(per_minute: int) -> None:
     """An empty bucket holds one again after its share of a minute, all after a minute, and never more than that."""
-    clock = Clock()
+    clock = ManualClock()
     limit = RateLimit(per_minute, clock)
     _spent(limit)
     clock.now += 60 / per_minute
@@ -54,7 +45,7 @@ def test_it_is_refilled_evenly(per_minute: int) -> None:
 
 def test_a_refusal_tells_when_it_may_work() -> None:
     """Before the time that the refusal names the next message is refused too; at that time it goes through."""
-    clock = Clock()
+    clock = ManualClock()
     limit = RateLimit(6, clock)
     _spent(limit)
     clock.now += 4
@@ -71,7 +62,7 @@ def test_a_refusal_tells_when_it_may_work() -> None:
 
 def test_a_refused_message_does_not_count() -> None:
     """Who keeps trying does not have to wait longer."""
-    clock = Clock()
+    clock = ManualClock()
     limit = RateLimit(6, clock)
     _spent(limit)
     for _ in range(1_000):
@@ -83,7 +74,7 @@ def test_a_refused_message_does_not_count() -> None:
 
 def test_each_user_has_an_own_bucket() -> None:
     """One user's messages cost another nothing."""
-    limit = RateLimit(3, Clock())
+    limit = RateLimit(3, ManualClock())
     assert _spent(limit, "alice") == 3
     assert _spent(limit, "bob") == 3
     assert _spent(limit, "alice") == 0
@@ -91,14 +82,14 @@ def test_each_user_has_an_own_bucket() -> None:
 
 def test_a_clock_that_stands_still_gives_nothing() -> None:
     """Without time there is no refill."""
-    limit = RateLimit(3, Clock())
+    limit = RateLimit(3, ManualClock())
     assert [_spent(limit) for _ in range(3)] == [3, 0, 0]
 
 
 def test_who_has_sent_is_not_forgotten_for_newcomers(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many others come, a user's empty bucket stays empty; full ones are forgotten, so memory is bounded."""
     monkeypatch.setattr(rate_limit_module, "MAX_REMEMBERED", 10)
-    clock = Clock()
+    clock = ManualClock()
     limit = RateLimit(3, clock)
     assert _spent(limit, "alice") == 3
     for number in range(100):
@@ -115,7 +106,7 @@ def test_who_has_sent_is_not_forgotten_for_newcomers(monkeypatch: pytest.MonkeyP
 @given(st.integers(1, 60), st.lists(st.tuples(st.integers(0, 600), st.sampled_from("ab")), max_size=150))
 def test_it_does_as_a_plain_bucket_does(per_minute: int, arrivals: list[tuple[int, str]]) -> None:
     """Any messages at any times fare as with a counter that is refilled by hand, in exact arithmetic."""
-    clock = Clock(0)
+    clock = ManualClock(0)
     limit = RateLimit(per_minute, clock)
     buckets = {"a": (0, 60 * 10 * per_minute), "b": (0, 60 * 10 * per_minute)}  # the time, and 600 for each message
     for tenths, user_id in arrivals:

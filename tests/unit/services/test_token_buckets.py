@@ -5,26 +5,16 @@ from __future__ import annotations
 import pytest
 
 from netra_backend.app.services.token_buckets import TokenBuckets
-
-
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        """The time."""
-        return self.now
+from tests.support.manual_clock import ManualClock
 
 
 @pytest.fixture
-def clock() -> Clock:
+def clock() -> ManualClock:
     """It stands still."""
-    return Clock()
+    return ManualClock()
 
 
-def test_a_bucket_is_emptied_and_refilled(clock: Clock) -> None:
+def test_a_bucket_is_emptied_and_refilled(clock: ManualClock) -> None:
     """A bucket of three in a minute holds three at once, the next after twenty seconds; another key has its own."""
     buckets = TokenBuckets(3, 60, clock, most=10, is_strict=True)
     for _ in range(3):
@@ -36,7 +26,7 @@ def test_a_bucket_is_emptied_and_refilled(clock: Clock) -> None:
     assert buckets.wait("a") == 0
 
 
-def test_what_is_counted_beyond_it_is_a_debt(clock: Clock) -> None:
+def test_what_is_counted_beyond_it_is_a_debt(clock: ManualClock) -> None:
     """More than a bucket holds may be counted, and is waited for in full; what is taken back was never there."""
     buckets = TokenBuckets(3, 60, clock, most=10, is_strict=True)
     for _ in range(5):
@@ -49,7 +39,7 @@ def test_what_is_counted_beyond_it_is_a_debt(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize(("is_strict", "remembered"), [(True, 10), (False, 50)])
-def test_so_many_keys_are_remembered(clock: Clock, is_strict: bool, remembered: int) -> None:
+def test_so_many_keys_are_remembered(clock: ManualClock, is_strict: bool, remembered: int) -> None:
     """Strict buckets are never more than asked for; others are while none of them is full again."""
     buckets = TokenBuckets(1, 60, clock, most=10, is_strict=is_strict)
     for number in range(50):
