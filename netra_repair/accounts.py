@@ -59,6 +59,11 @@ class Account:
     batches: int = 0
     rolled_back: int = 0
 
+    @property
+    def is_called(self) -> bool:
+        """Whether a place that is mended already takes nothing but what can be called."""
+        return any(site.site.reference.needs_callable for file in self.kept for site in file.sites)
+
     def begin(self, cause: RootCause, plan: Plan) -> Plan:
         """Starts a round.
 

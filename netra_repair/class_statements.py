@@ -73,12 +73,14 @@ class ClassStatements:
             name: without module.
 
         Returns:
-            All of them; None when a class of the name may be made without a class statement.
+            All of them, each once, also where a stub has it, too; None when a class of the name may be made without a
+            class statement.
         """
         by_name, _, made = self._index
         if name in made and name not in by_name:
             return None
-        return [owner for statement in by_name.get(name, ()) if (owner := self._owner(statement)) is not None]
+        found = (self._owner(statement) for statement in by_name.get(name, ()))
+        return list(dict.fromkeys(owner for owner in found if owner is not None))
 
     def method_named(self, qualified_name: str) -> Member | None:
         """Finds a method by the little that an exception's text says of it.

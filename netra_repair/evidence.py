@@ -74,7 +74,7 @@ class Question:
     @property
     def is_called(self) -> bool:
         """Whether any site calls it, so that only what can be called may stand there."""
-        return any(site.reference.use in (Use.CALL, Use.DECORATOR) for site in self.sites)
+        return any(site.reference.needs_callable for site in self.sites)
 
     @property
     def is_passed_on(self) -> bool:
@@ -84,7 +84,7 @@ class Question:
     @property
     def is_read(self) -> bool:
         """Whether every site reads a value of a class or instance: a method there would silently be true."""
-        return all(
+        return not self.is_called and all(
             site.reference.use is Use.REFERENCE and site.access in (Access.CLASS, Access.INSTANCE)
             for site in self.sites
         )
@@ -106,7 +106,7 @@ def evidence(
         The evidence, in no order.
     """
     weights, past = question.weights, question.past
-    if question.calls or question.is_read:
+    if question.is_called or question.is_read:
         share = fits / len(question.sites)
         if question.is_read and member.kind not in UNCALLED_KINDS:
             share /= 2  # what is only passed on is a value more often than a method

@@ -18,7 +18,7 @@ from netra_repair.parameter_rank import as_written
 from netra_repair.references import Argument, Star, Use
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.syntax import Syntax
-from netra_repair.value_uses import calls_of, is_looked_for, uses_value
+from netra_repair.value_uses import calls_of, is_compared, uses_value
 
 _METHODS = (MemberKind.INSTANCE_METHOD, MemberKind.CLASS_METHOD, MemberKind.STATIC_METHOD, MemberKind.FUNCTION)
 # The name that an import gives to what it imports; what may stand between the words.
@@ -47,7 +47,7 @@ def fit(site: Site, member: Member, past: Past | None = None) -> Bound | Refusal
         if member.kind is not MemberKind.INSTANCE_METHOD or not _passes_self(arguments or ()):
             return Refusal(Reason.KIND_MISMATCH, f"`{member.name}` is of instances, and the class is asked for it")
         arguments = (arguments or ())[1:]
-    if reference.use not in (Use.CALL, Use.DECORATOR):
+    if not reference.needs_callable:
         return Bound(())
     if hands_out(member, reference.attribute):
         return Bound(())  # what it gives is called, as before; what that takes, nobody has said before either
@@ -61,6 +61,17 @@ def fit(site: Site, member: Member, past: Past | None = None) -> Bound | Refusal
         return Refusal(Reason.ASYNC_MISMATCH, f"`{member.name}` is {'' if member.is_async else 'not '}to be awaited")
     renamed = dict(past.renamed_parameters) if past is not None else {}
     return bind(arguments, member.signature, renamed=renamed, before=past.signature if past is not None else None)
+
+
+def defined_for(site: Site, member: Member, own: Mapping[Owner, Mapping[str, Member]]) -> Member:
+    """What a site gets when it asks for a member: its receiver may override it, as a coroutine even.
+
+    Args:
+        site: the place.
+        member: as another receiver has it.
+        own: what each receiver has.
+    """
+    return own.get(site.receiver, {}).get(member.name, member) if site.receiver is not None else member
 
 
 def hands_out(member: Member, attribute: str) -> bool:
@@ -93,10 +104,13 @@ class Fitter:
     Args:
         cause: whose sites.
         definitions: tells what classes and modules have.
+        is_called: whether other places of the cause call it.
     """
 
-    def __init__(self, cause: RootCause, definitions: Definitions) -> None:
+    def __init__(self, cause: RootCause, definitions: Definitions, *, is_called: bool = False) -> None:
         self._cause = cause
+        # Then it is a method also where it is compared.
+        self._is_called = is_called or any(site.reference.needs_callable for site in cause.sites)
         self._definitions = definitions
         self._known: dict[Owner, Mapping[str, Member]] = {}
 
@@ -150,8 +164,7 @@ class Fitter:
         if member.kind not in _METHODS:
             return Fit((Edit(name, member.name),))
         layout, end = Layout(source), source.index_of_offset(name.end)
-        is_callable = any(each.reference.use is Use.CALL for each in self._cause.sites)  # then it is a method there too
-        if uses_value(layout, end) and not (is_callable and is_looked_for(layout, end)):
+        if uses_value(layout, end) and not (self._is_called and is_compared(layout, end)):
             return Refusal(
                 Reason.KIND_MISMATCH, f"`{member.name}` is a {member.kind}; here something is read and used, not called"
             )

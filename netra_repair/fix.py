@@ -147,7 +147,7 @@ class Fixer:
             if tested is None:
                 break
             current = tested
-            latest = self._scanner.scan(self._options.paths, current)
+            latest = self._scanner.scan(self._options.paths, current, self._tests.rerun)
             self._later |= {cause.key: cause for cause in latest.causes if cause.key not in self._known}
             asked = latest.causes
             if self._options.causes:
@@ -200,7 +200,7 @@ class Fixer:
             if replacement is None or (is_trial and not cause.tests):
                 continue  # what is only likely waits until a test dies of it: perhaps in the next round, if ever
             try:
-                plan = self._scanner.plan(cause, replacement)
+                plan = self._scanner.plan(cause, replacement, is_called=account is not None and account.is_called)
             except PlanError:
                 if account is None and self._options.to is not None:
                     raise

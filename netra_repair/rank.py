@@ -8,18 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from netra_repair.arguments import Bound
 from netra_repair.candidates import Candidate, Clue, Decision, Ranking
 from netra_repair.causes import Site
 from netra_repair.evidence import COMMON_KEYWORDS, Question, evidence, has_grounds, loads_of
-from netra_repair.fitting import UNCALLED_KINDS, fit, hands_out
+from netra_repair.fitting import UNCALLED_KINDS, defined_for, fit, hands_out
 from netra_repair.hints import successors
 from netra_repair.history import Past
 from netra_repair.owners import Member, Owner
 from netra_repair.refusals import Refusal
 from netra_repair.usages import Usage
 from netra_repair.weights import WEIGHTS, Weights
+
+Own = Mapping[Owner, Mapping[str, Member]]
+"""What each of several receivers has: one may override a member of the others."""
+NOTHING_OWN: Own = MappingProxyType({})
 
 # How many candidates a ranking lists.
 _LISTED = 10
@@ -34,6 +39,7 @@ def rank(
     usages: Mapping[str, Usage] | None = None,
     past: Past | None = None,
     hints: Iterable[str] = (),
+    own: Own = NOTHING_OWN,
     weights: Weights = WEIGHTS,
 ) -> Ranking:
     """Ranks the members of an owner as replacements of one that it has not.
@@ -46,6 +52,7 @@ def rank(
         usages: how the members are called elsewhere; those that were not looked up count as used.
         past: what git says of the missing name.
         hints: texts about the missing name: messages of failing tests, deprecations, tables of removed names.
+        own: what each receiver has, where sites have receivers that define one member in ways of their own.
         weights: what evidence counts for.
 
     Returns:
@@ -56,14 +63,18 @@ def rank(
     judged = [
         found
         for name, member in members.items()
-        if name != attribute and (found := _judged(question, member, named.get(name), members)) is not None
+        if name != attribute and (found := _judged(question, member, named.get(name), members, own)) is not None
     ]
     judged.sort(key=lambda each: (-each.candidate.score, each.candidate.name))
     return _decided(question, judged)
 
 
 def plausible(
-    attribute: str, sites: Sequence[Site], members: Mapping[str, Member], past: Past | None = None
+    attribute: str,
+    sites: Sequence[Site],
+    members: Mapping[str, Member],
+    past: Past | None = None,
+    own: Own = NOTHING_OWN,
 ) -> tuple[str, ...]:
     """The members whose usage `rank` asks for: those that could stand at one of the sites at all.
 
@@ -72,6 +83,7 @@ def plausible(
         sites: all that mean it.
         members: what the owner has.
         past: what git says of the missing name: without it, calls that pass renamed parameters fit nothing.
+        own: as for `rank`.
 
     Returns:
         Their names, sorted.
@@ -84,7 +96,7 @@ def plausible(
             if name != attribute
             and _is_of_its_kind(name, attribute)
             and not member.owner.name.startswith("builtins.")
-            and any(not isinstance(fit(site, member, past), Refusal) for site in loads)
+            and any(not isinstance(fit(site, defined_for(site, member, own), past), Refusal) for site in loads)
         )
     )
 
@@ -124,7 +136,9 @@ class _Judged:
     grounds: bool
 
 
-def _judged(question: Question, member: Member, hint: str | None, members: Mapping[str, Member]) -> _Judged | None:
+def _judged(
+    question: Question, member: Member, hint: str | None, members: Mapping[str, Member], own: Own
+) -> _Judged | None:
     """The candidate that a member is; None for one that could never stand there."""
     if member.owner.name.startswith("builtins.") or not _is_of_its_kind(member.name, question.attribute):
         return None
@@ -134,7 +148,9 @@ def _judged(question: Question, member: Member, hint: str | None, members: Mappi
     may_be_method = question.is_passed_on or is_successor or hint is not None
     if question.is_read and member.kind not in UNCALLED_KINDS and not may_be_method:
         return None
-    fits = sum(not isinstance(fit(site, member, question.past), Refusal) for site in question.sites)
+    fits = sum(
+        not isinstance(fit(site, defined_for(site, member, own), question.past), Refusal) for site in question.sites
+    )
     if question.sites and not fits:
         return None
     found = sorted(evidence(question, member, hint, fits, members), key=lambda each: -abs(each.weight))

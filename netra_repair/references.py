@@ -91,6 +91,8 @@ class Reference:
         in_string: whether the place is inside an f-string's braces.
         passed_on: whether the value, not called there, is handed to a call, kept, returned or put into a display:
             `subscribe(self.changed)`, `handlers = {"changed": self.changed}`.
+        called_later: whether it is handed to what takes only what can be called: `partial(self.changed, 1)`,
+            `Thread(target=self.run)`.
     """
 
     path: str
@@ -107,3 +109,9 @@ class Reference:
     scope: str = ""
     in_string: bool = False
     passed_on: bool = False
+    called_later: bool = False
+
+    @property
+    def needs_callable(self) -> bool:
+        """Whether only what can be called may stand there."""
+        return self.called_later or self.use in (Use.CALL, Use.DECORATOR)

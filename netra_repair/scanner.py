@@ -39,8 +39,8 @@ from netra_repair.type_server import TypeServer
 from netra_repair.unproven import UnprovenReferences
 from netra_repair.words import Words
 
-# How many causes, in order of their sites, are looked up in the history. Code that has more is dynamic, and every look
-# costs time.
+# How many causes, those that break tests first and then in order of their sites, are looked up in the history. Code
+# that has more is dynamic, and every look costs time.
 _CLOSELY = 50
 
 # What the code means by it: places that are no findings.
@@ -120,7 +120,7 @@ class Scanner:
         with self._step("ranking candidates", len(groups)):
             causes = [
                 cause
-                for index, group in enumerate(groups)
+                for index, group in enumerate(sorted(groups, key=_is_unseen_by_tests))
                 for cause in self._causes(group, suite, closely=index < _CLOSELY)
             ]
             causes.sort(key=lambda cause: -len(cause.sites))
@@ -176,12 +176,13 @@ class Scanner:
         """Takes notice that tests have spoken against a candidate; see `Explainer.rule_out`."""
         self._explainer.rule_out(cause, candidate)
 
-    def plan(self, cause: RootCause, replacement: str) -> Plan:
+    def plan(self, cause: RootCause, replacement: str, *, is_called: bool = False) -> Plan:
         """Makes the plan of one cause.
 
         Args:
             cause: of a scan of the project's present state.
             replacement: what is to stand there; for call kinds the parameter.
+            is_called: whether places of the cause that are mended already call it.
 
         Returns:
             The edits and the refusals.
@@ -196,7 +197,9 @@ class Scanner:
             left_out={left.path: left.refusal for left in self.project.left_out},
             dirty=self._git.dirty(),
         )
-        return planner.build(cause, replacement, lambda site: self._explainer.alternative(cause, site))
+        return planner.build(
+            cause, replacement, lambda site: self._explainer.alternative(cause, site), is_called=is_called
+        )
 
     def position(self, path: str, offset: int) -> Position:
         """The line and column of a place in a file of the project, as it is now."""
@@ -341,6 +344,10 @@ def opened(project: Project, git: Git, progress: Progress) -> Iterator[Scanner]:
 def _owners(group: Group) -> Collection[Owner]:
     """The class above all that were asked, and these."""
     return dict.fromkeys((group.owner, *group.receivers))
+
+
+def _is_unseen_by_tests(group: Group) -> bool:
+    return not any(site.tests for site in group.sites)
 
 
 def _common_access(group: Group) -> Access | None:

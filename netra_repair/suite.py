@@ -145,7 +145,7 @@ class Suite:
         return [
             *(str(self.python.absolute()), "-m", "pytest", "--rootdir", str(self.root.absolute())),
             *("-p", f"{_RECORDER}.plugin", "-o", f"cache_dir={folder / 'cache'}"),
-            *("-q", "--tb=short", "--color=no", "--maxfail=0", "--continue-on-collection-errors"),
+            *("-q", "--tb=native", "--color=no", "--maxfail=0", "--continue-on-collection-errors"),
             *self.arguments,
         ]
 

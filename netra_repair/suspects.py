@@ -50,6 +50,8 @@ class Suspects:
     def __init__(self, sighter: Sighter, triage: Triage) -> None:
         self._sighter = sighter
         self._triage = triage
+        self._known: set[_Missing] = set()  # in this and earlier runs
+        self._were_alone: set[str] = set()
 
     def asked_again(self, suite: SuiteResult, rerun: Rerun, seen: Iterable[Sighting] = ()) -> SuiteResult:
         """Looks at the suspects of a run.
@@ -62,15 +64,18 @@ class Suspects:
 
         Returns:
             The run, with what suspects say where that shows a root cause; as it was when neither another test nor
-            anybody else shows one, since then there is nothing they could suffer from.
+            anybody else has shown one, in this run or before, since then there is nothing they could suffer from.
         """
         telling = self._telling(suite)
-        known = self._families((*seen, *telling.values()))
+        self._known |= self._families((*seen, *telling.values()))
         suspects = [test for test, case in suite.cases.items() if _may_be_broken(case) and test not in telling]
         for alone in (False, True):
-            if not suspects or not known:
+            if alone:  # once: what is missing otherwise shows in the first run of all
+                suspects = [test for test in suspects if test not in self._were_alone][:MOST]
+                self._were_alone.update(suspects)
+            if not suspects or not self._known:
                 return suite
-            told = self._told(suite, rerun(suspects[:MOST] if alone else suspects, alone), known)
+            told = self._told(suite, rerun(suspects, alone), self._known)
             suite = replace(suite, cases=suite.cases | told)
             suspects = [test for test in suspects if test not in told]
         return suite

@@ -8,7 +8,7 @@ from functools import cached_property
 import libcst as cst
 
 from netra_repair.awaiting import is_awaited
-from netra_repair.calls import arguments
+from netra_repair.calls import arguments, takes_callable
 from netra_repair.excerpts import Stretch
 from netra_repair.guards import Guards
 from netra_repair.imported_names import ImportedNames
@@ -184,6 +184,7 @@ class Syntax:
             scope=self._scope(naming.node),
             in_string=any(isinstance(parent, _FORMATTED) for _, parent in self._layout.line_of_descent(naming.node)),
             passed_on=naming.use is Use.REFERENCE and self._is_passed_on(naming.node),
+            called_later=naming.use is Use.REFERENCE and self._is_called_later(naming.node),
         )
 
     def _owner_place(self, owner: cst.BaseExpression | cst.ImportFrom | str | None) -> Place | None:
@@ -208,6 +209,11 @@ class Syntax:
                 return kept is node
             case _:
                 return False
+
+    def _is_called_later(self, node: cst.CSTNode) -> bool:
+        argument = self._layout.parent(node)
+        call = self._layout.parent(argument) if isinstance(argument, cst.Arg) else None
+        return isinstance(argument, cst.Arg) and isinstance(call, cst.Call) and takes_callable(call, argument)
 
     def _scope(self, node: cst.CSTNode) -> str:
         """The functions and classes in whose bodies a node is."""

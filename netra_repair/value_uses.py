@@ -23,6 +23,7 @@ _COMPUTING = (
 )
 _TESTING = (cst.If, cst.While, cst.Assert, cst.IfExp, cst.CompIf)
 _ITERATING = (cst.For, cst.CompFor)
+_SAME = (cst.Equal, cst.NotEqual, cst.Is, cst.IsNot)
 
 
 def uses_value(layout: Layout, end: int) -> bool:
@@ -38,14 +39,14 @@ def uses_value(layout: Layout, end: int) -> bool:
     return any(_is_used(layout, node) for node in _ending_at(layout, end))
 
 
-def is_looked_for(layout: Layout, end: int) -> bool:
-    """Whether what an attribute gives is looked for in something: `self.changed in event.callbacks`.
+def is_compared(layout: Layout, end: int) -> bool:
+    """Whether what an attribute gives is only compared: `self.changed in event.callbacks`, `part.func == self.changed`.
 
     Args:
         layout: of the file.
         end: the index in the file's text where the attribute's name ends.
     """
-    return any(_is_sought(layout, node) for node in _ending_at(layout, end))
+    return any(_is_in_comparison(layout, node) for node in _ending_at(layout, end))
 
 
 def calls_of(layout: Layout, name: str) -> Iterator[Span]:
@@ -67,10 +68,12 @@ def _ending_at(layout: Layout, end: int) -> Iterator[cst.Attribute]:
     return (node for node in layout.of_type(cst.Attribute) if layout.inner(node.attr)[1] == end)
 
 
-def _is_sought(layout: Layout, node: cst.CSTNode) -> bool:
+def _is_in_comparison(layout: Layout, node: cst.CSTNode) -> bool:
     match layout.parent(node):
-        case cst.Comparison(left=left, comparisons=[cst.ComparisonTarget(operator=cst.In() | cst.NotIn())]):
-            return left is node
+        case cst.Comparison(comparisons=[cst.ComparisonTarget(operator=operator)]):  # on the left
+            return isinstance(operator, (*_SAME, cst.In, cst.NotIn))
+        case cst.ComparisonTarget(operator=operator):  # on the right
+            return isinstance(operator, _SAME)
         case _:
             return False
 

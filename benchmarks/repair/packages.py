@@ -22,8 +22,9 @@ from pathlib import Path
 # Outside of any project: pytest and the tool look for configuration in the folders above.
 CACHE = Path.home() / ".cache" / "netra-repair-benchmark"
 PYTEST = ("iniconfig==2.3.1", "packaging==26.3", "pluggy==1.7.0", "pygments==2.21.0", "pytest==9.2.0")
-# The same switches in every run that the benchmark makes itself.
-PYTEST_OPTIONS = ("-q", "-p", "no:cacheprovider", "--tb=no", "-W", "ignore")
+# The same switches in every run that the benchmark makes itself. A test that a package's `-x` keeps from running is
+# not broken.
+PYTEST_OPTIONS = ("-q", "-p", "no:cacheprovider", "--tb=no", "-W", "ignore", "--maxfail=0")
 
 
 @dataclass(frozen=True, slots=True)
