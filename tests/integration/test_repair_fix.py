@@ -639,6 +639,105 @@ def test_classes_whose_bases_only_the_program_knows_have_their_cause_above(tmp_p
     assert len(cause.restored) == 3
 
 
+MACHINE = """\
+from functools import partial
+
+
+class Event:
+    def trigger(self):
+        return ["plain"]
+
+
+class NestedEvent(Event):
+    def trigger_nested_all(self, model):
+        return ["nested", model]
+
+
+class State:
+    def __init__(self):
+        self.on_enter = []
+
+    def scoped_enter_here(self, model):
+        return f"entered {model}"
+
+
+class Change:
+    def run(self):
+        return self._change_state(1)
+
+    def _on_change_state(self, state):
+        return state
+
+
+class AsyncChange(Change):
+    async def run(self):
+        return await self._change_state(2)
+
+    async def _on_change_state(self, state):
+        return state
+
+
+def process(event: Event, model):
+    return event.trigger_nested(model)
+
+
+def entering(state, model):
+    return partial(state.scoped_enter, model)
+
+
+def is_entering(state, part):
+    return state.scoped_enter == part.func
+"""
+MACHINE_TESTS = """\
+import asyncio
+
+from machine import AsyncChange, Change, NestedEvent, State, entering, is_entering, process
+
+
+def test_nested():
+    assert process(NestedEvent(), 1) == ["nested", 1]
+
+
+def test_entering():
+    state = State()
+    part = entering(state, 1)
+    assert part() == "entered 1"
+    assert is_entering(state, part)
+
+
+def test_change():
+    assert Change().run() == 1
+    assert asyncio.run(AsyncChange().run()) == 2
+"""
+
+
+def test_what_tests_met_says_what_stands_there(tmp_path: Path) -> None:
+    """An heir of what the types say, a coroutine that overrides a function, and what `partial` takes, are each fitted
+    as the tests met them; and a comparison that comes to light later is of the same method."""
+    (tmp_path / "machine.py").write_text(MACHINE)
+    (tmp_path / "test_machine.py").write_text(MACHINE_TESTS)
+    repair = fixed(tmp_path, Options())
+    found = {cause.key: (cause.plan.replacement, [line for _, line in changed(cause)]) for cause in repair.causes}
+    assert found == {
+        "machine.NestedEvent.trigger_nested": ("trigger_nested_all", [39]),
+        "machine.State.scoped_enter": ("scoped_enter_here", [43, 47]),
+        "machine.Change._change_state": ("_on_change_state", [24, 32]),
+    }
+    assert len({test for cause in repair.causes for test in cause.restored}) == 3
+
+
+def test_the_past_of_what_breaks_tests_is_asked_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of too many causes to ask git about, those that break tests come before those with more places."""
+    monkeypatch.setattr("netra_repair.scanner._CLOSELY", 1)
+    code = "class A:\n    def made(self): ...\nclass B:\n    def done(self): ...\n\n\n"
+    code += "def run(a: A): return a.maed()\ndef more(b: B): return b.doen() + b.doen()\n"
+    (tmp_path / "shop.py").write_text(code)
+    (tmp_path / "test_shop.py").write_text("from shop import A, run\n\n\ndef test_it():\n    run(A())\n")
+    causes = fixed(tmp_path, Options()).findings.causes
+    asked = {cause.attribute: not cause.past.detail.startswith("not looked up") for cause in causes}
+    assert asked == {"maed": True, "doen": False}
+
+
 HANDED_OUT = """\
 class Base:
     _label = "a"

@@ -148,6 +148,20 @@ def test_a_method_is_found_by_its_qualified_name(classes: ClassStatements) -> No
     assert classes.method_named("sent") is None
 
 
+def test_a_class_that_a_stub_has_too_is_one_class(tmp_path: Path) -> None:
+    """What stands in a module and in its stub is found once, and its methods are told by their qualified names."""
+    write_files(
+        tmp_path, {"m.py": b"class A:\n    def put(self): ...\n", "m.pyi": b"class A:\n    def put(self): ...\n"}
+    )
+    sources = ("m.py", "m.pyi")
+    project = Project(tmp_path, Path(sys.executable), "3.12.0", (tmp_path,), (), sources, ())
+    classes = ClassStatements(project, Definitions(tmp_path, (tmp_path,)), Words(project))
+    assert [owner.file for owner in classes.named("A") or ()] == ["m.py"]
+    found = classes.method_named("A.put")
+    assert found is not None
+    assert found.owner.file == "m.py"
+
+
 def test_classes_inside_of_others_are_told_by_these(tmp_path: Path) -> None:
     """Of two classes of one bare name the outer class tells which one an exception means."""
     link = b"    class Link:\n        def put(self): ...\n"

@@ -500,6 +500,13 @@ def test_names_of_different_things_are_not_the_same_name(left: str, right: str) 
     assert likeness(left, right) == likeness(right, left) < SAME_NAME
 
 
+def test_an_article_is_less_than_another_word() -> None:
+    """A name with an article is nearer than one with a word that says something, and still not the same name."""
+    with_article = likeness("transform_node", "the_transform_node")
+    assert likeness("transform_node", "transform_token_node") < with_article < SAME_NAME
+    assert likeness("a_to_b", "b_to_a") < with_article
+
+
 @pytest.mark.parametrize(
     ("text", "successor"),
     [

@@ -210,6 +210,24 @@ def test_others_show_what_no_test_sees(tmp_path: Path) -> None:
     assert (died_of(sighter, together), died_of(sighter, found)) == ({}, {"c": ["scan"], "g": ["scan"]})
 
 
+def test_what_was_missing_before_is_known_in_a_later_run(tmp_path: Path) -> None:
+    """When the tests that died openly are mended, what others do not see of the same cause is still heard."""
+    searched, sighter, suite = made(tmp_path, {**FILES, "tests/test_it.py": CATCHING})
+
+    def rerun(tests: Sequence[str], alone: bool) -> SuiteResult:
+        assert not (alone and asked_alone.intersection(tests)), "asked alone again"
+        asked_alone.update(tests if alone else ())
+        return suite.run(tests, listening=True, alone=alone)
+
+    asked_alone: set[str] = set()
+    searched.asked_again(suite.run(), rerun)
+    (tmp_path / "tests/test_it.py").write_text(CATCHING.replace("def test_a", "def a").replace("def test_i", "def i"))
+    together = suite.run()
+    found = searched.asked_again(together, rerun)
+    assert died_of(sighter, together) == {}
+    assert died_of(sighter, found) == {"c": ["scan"], "d": ["quack"], "g": ["scan"]}
+
+
 ALONE = """\
 import os
 import signal

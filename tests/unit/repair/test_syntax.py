@@ -278,6 +278,30 @@ x.gone.kept = x.gone[0] = 1
     assert passed_on == [2, 3, 4, 10, 11, 12, *[13] * 3]
 
 
+def test_what_takes_only_callables_calls_later() -> None:
+    """The first argument of `partial` and the like, `target=` of a thread and `key=` of a sorting are called later."""
+    syntax = syntax_of(
+        """
+partial(x.gone, 1), functools.partial(x.gone)
+partial(f, x.gone)
+partial(*x.gone)
+Thread(target=x.gone), threading.Thread(target=x.gone)
+Thread(args=x.gone)
+sorted(key=x.gone), items.sort(key=x.gone), max(1, key=x.gone)
+table.get(key=x.gone)
+map(x.gone, items), filter(x.gone, items)
+query.filter(x.gone), query.map(x.gone)
+pool.submit(x.gone, 1), loop.call_soon(x.gone)
+submit(x.gone)
+x.gone(1), f(x.gone)
+"""
+    )
+    later = [reference.position.line for reference in syntax.references(["gone"]) if reference.called_later]
+    assert later == [2, 2, 5, 5, 7, 7, 7, 9, 9, 11, 11]
+    needed = [reference.position.line for reference in syntax.references(["gone"]) if reference.needs_callable]
+    assert needed == [*later, 13]
+
+
 def test_a_reference_is_found_by_where_it_ends() -> None:
     """The end of a name leads to the same reference; so does the quote behind a string's last name; no other place."""
     code = "from m import gone\nCtx . gone (1)\npatch('m.Ctx.gone')\nf'{a.gone}'\n"
