@@ -9,15 +9,6 @@ from netra_repair.references import Argument, Star
 
 _STARS = {star.value: star for star in Star}
 
-# What takes a callable and nothing else: first, by a plain name or of anything; and by a keyword. A method `map` or
-# `filter` may take a value: `query.filter(Model.active)`.
-_FIRST_BY_NAME = frozenset({"filter", "map", "partial", "reduce", "starmap", "to_thread"})
-_FIRST_OF_ANY = frozenset({"call_soon", "call_soon_threadsafe", "partial", "partialmethod", "submit", "to_thread"})
-_BY_KEYWORD = {
-    "key": frozenset({"groupby", "max", "min", "nlargest", "nsmallest", "sort", "sorted"}),
-    "target": frozenset({"Process", "Thread"}),
-}
-
 
 def called(call: cst.Call) -> tuple[str, str | None]:
     """How a call names what it calls.
@@ -37,21 +28,6 @@ def called(call: cst.Call) -> tuple[str, str | None]:
             return name, ""
         case _:
             return "", None
-
-
-def takes_callable(call: cst.Call, argument: cst.Arg) -> bool:
-    """Whether an argument of a call, as far as the names say, is called later, or passed on to be called.
-
-    Args:
-        call: `partial(self.changed, 1)`.
-        argument: one of its arguments.
-    """
-    name, holder = called(call)
-    if argument.keyword is not None:
-        return name in _BY_KEYWORD.get(argument.keyword.value, ())
-    return (
-        argument is call.args[0] and not argument.star and name in (_FIRST_BY_NAME if holder is None else _FIRST_OF_ANY)
-    )
 
 
 def keywords(call: cst.Call) -> dict[str, cst.BaseExpression]:

@@ -24,6 +24,8 @@ COMMON_KEYWORDS = frozenset(
     "context".split()
 )
 _COMMON_WEIGHT = 0.3
+# What a call that is only begun says of what fits it, beside a whole one.
+_BEGUN = 0.75
 
 _FACTORIES = (MemberKind.CLASS_METHOD, MemberKind.STATIC_METHOD, MemberKind.CLASS)
 
@@ -74,17 +76,25 @@ class Question:
     @property
     def is_called(self) -> bool:
         """Whether any site calls it, so that only what can be called may stand there."""
-        return any(site.reference.needs_callable for site in self.sites)
+        return any(site.reference.use in (Use.CALL, Use.DECORATOR) for site in self.sites)
 
     @property
-    def is_passed_on(self) -> bool:
-        """Whether every site hands the value on as it is: it may be a method, for somebody to call back."""
-        return all(site.reference.passed_on for site in self.sites)
+    def is_called_later(self) -> bool:
+        """Whether every site hands it to what takes only what can be called, which a value may be."""
+        return all(site.reference.called_later is not None for site in self.sites)
+
+    @property
+    def may_be_method(self) -> bool:
+        """Whether what is not called may be a method: every site hands it on as it is, for somebody to call back, or
+        one hands it to what will call it."""
+        return all(site.reference.passed_on for site in self.sites) or any(
+            site.reference.called_later is not None for site in self.sites
+        )
 
     @property
     def is_read(self) -> bool:
         """Whether every site reads a value of a class or instance: a method there would silently be true."""
-        return not self.is_called and all(
+        return not self.is_called_later and all(
             site.reference.use is Use.REFERENCE and site.access in (Access.CLASS, Access.INSTANCE)
             for site in self.sites
         )
@@ -106,8 +116,10 @@ def evidence(
         The evidence, in no order.
     """
     weights, past = question.weights, question.past
-    if question.is_called or question.is_read:
+    if question.calls or question.is_read or question.is_called_later:
         share = fits / len(question.sites)
+        if question.is_called_later:  # less than a call says, and that for values less than for methods
+            share *= _BEGUN if member.kind not in UNCALLED_KINDS else _BEGUN / 2
         if question.is_read and member.kind not in UNCALLED_KINDS:
             share /= 2  # what is only passed on is a value more often than a method
         what = member.signature if question.calls else f"a {member.kind}"

@@ -80,19 +80,10 @@ class Explainer:
             common but a base and the missing name, and each has something else that comes nearest.
         """
         whole = self._cause(group, suite, with_past=with_past)
-        if whole.ranking.decision is Decision.NONE and self._is_told_by_tests(group):
-            met = self._cause(part_of(group, group.met, self._definitions), suite, with_past=with_past)
-            whole = met if met.ranking.decision is not Decision.NONE else whole
         parts = self._parts(group, whole, suite, with_past=with_past)
         if len(parts) == 1:
             return [whole]
         return [cause for part in parts for cause in self.causes(part, suite, with_past=with_past)]
-
-    def _is_told_by_tests(self, group: Group) -> bool:
-        """Whether tests met heirs of what the types say at every place, and nothing else came there."""
-        told = [owner for owner in group.receivers if owner not in group.met]
-        above = {owner for met in group.met for owner in self._definitions.mro(met)}
-        return bool(told) and bool(group.met) and above.issuperset(told) and all(site.tests for site in group.sites)
 
     def _parts(self, group: Group, whole: RootCause, suite: SuiteResult | None, *, with_past: bool) -> list[Group]:
         """The group by what comes nearest for each of its classes, where that is nothing that all of them have.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from netra_repair.arguments import Bound, bind
 from netra_repair.candidates import Decision
@@ -18,13 +19,17 @@ from netra_repair.parameter_rank import as_written
 from netra_repair.references import Argument, Star, Use
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.syntax import Syntax
-from netra_repair.value_uses import calls_of, is_compared, uses_value
+from netra_repair.value_uses import calls_of, is_looked_for, is_recognized, uses_value
 
 _METHODS = (MemberKind.INSTANCE_METHOD, MemberKind.CLASS_METHOD, MemberKind.STATIC_METHOD, MemberKind.FUNCTION)
 # The name that an import gives to what it imports; what may stand between the words.
 _BETWEEN = r"(?:[ \t\f]|\\\r?\n|#[^\r\n]*|[\r\n])*"
 _ALIAS = re.compile(rf"{_BETWEEN}\bas\b{_BETWEEN}(\w+)")
 
+
+Own = Mapping[Owner, Mapping[str, Member]]
+"""What each of several receivers has: one may override a member of the others."""
+NOTHING_OWN: Own = MappingProxyType({})
 
 UNCALLED_KINDS = (MemberKind.PROPERTY, MemberKind.ATTRIBUTE)
 
@@ -47,7 +52,9 @@ def fit(site: Site, member: Member, past: Past | None = None) -> Bound | Refusal
         if member.kind is not MemberKind.INSTANCE_METHOD or not _passes_self(arguments or ()):
             return Refusal(Reason.KIND_MISMATCH, f"`{member.name}` is of instances, and the class is asked for it")
         arguments = (arguments or ())[1:]
-    if not reference.needs_callable:
+    if reference.called_later is not None and member.kind not in UNCALLED_KINDS:
+        return _begun(reference.called_later, member)
+    if reference.use not in (Use.CALL, Use.DECORATOR):
         return Bound(())
     if hands_out(member, reference.attribute):
         return Bound(())  # what it gives is called, as before; what that takes, nobody has said before either
@@ -63,7 +70,18 @@ def fit(site: Site, member: Member, past: Past | None = None) -> Bound | Refusal
     return bind(arguments, member.signature, renamed=renamed, before=past.signature if past is not None else None)
 
 
-def defined_for(site: Site, member: Member, own: Mapping[Owner, Mapping[str, Member]]) -> Member:
+def _begun(arguments: Sequence[Argument], member: Member) -> Bound | Refusal:
+    """Whether a call may begin with some arguments, of which others follow when it is made."""
+    if member.signature is None:
+        return Refusal(Reason.KIND_MISMATCH, f"what `{member.name}` takes cannot be told: {member.note}")
+    optional = tuple(replace(parameter, required=False) for parameter in member.signature.parameters)
+    bound = bind(arguments, replace(member.signature, parameters=optional))
+    if isinstance(bound, Bound) and bound.edits:
+        return Refusal(Reason.NEEDS_INPUT, f"what is handed on with it needs keywords: {member.signature}")
+    return bound
+
+
+def defined_for(site: Site, member: Member, own: Own) -> Member:
     """What a site gets when it asks for a member: its receiver may override it, as a coroutine even.
 
     Args:
@@ -109,7 +127,7 @@ class Fitter:
 
     def __init__(self, cause: RootCause, definitions: Definitions, *, is_called: bool = False) -> None:
         self._cause = cause
-        # Then it is a method also where it is compared.
+        # Then it is a method also where it is only looked for.
         self._is_called = is_called or any(site.reference.needs_callable for site in cause.sites)
         self._definitions = definitions
         self._known: dict[Owner, Mapping[str, Member]] = {}
@@ -164,7 +182,10 @@ class Fitter:
         if member.kind not in _METHODS:
             return Fit((Edit(name, member.name),))
         layout, end = Layout(source), source.index_of_offset(name.end)
-        if uses_value(layout, end) and not (self._is_called and is_compared(layout, end)):
+        is_method_there = self._is_called and (
+            is_looked_for(layout, end) or (bool(site.tests) and is_recognized(layout, end))
+        )
+        if uses_value(layout, end) and not is_method_there:
             return Refusal(
                 Reason.KIND_MISMATCH, f"`{member.name}` is a {member.kind}; here something is read and used, not called"
             )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from netra_repair.causes import Proof, Site
 from netra_repair.definitions import Definitions
 from netra_repair.diagnostics import CauseKind
-from netra_repair.owners import Member, Owner, OwnerKind
+from netra_repair.owners import Owner
 from netra_repair.sightings import Sighting
 
 
@@ -24,7 +24,6 @@ class Group:
         attribute: the missing attribute; for call kinds the callable's name.
         parameter: for call kinds the keyword or parameter; else "".
         sites: the places, each once, in order.
-        met: those of the receivers that tests met; the others are what the types say.
     """
 
     kind: CauseKind
@@ -33,15 +32,13 @@ class Group:
     attribute: str
     parameter: str
     sites: tuple[Site, ...]
-    met: tuple[Owner, ...] = ()
 
 
 def grouped(sightings: Iterable[Sighting], definitions: Definitions) -> tuple[Group, ...]:
     """Groups sightings.
 
     Classes that lack the same attribute and share a class of the project above them have one cause: what is missing
-    there went missing for all of them. So have methods that take the same and override each other: what calls of one
-    do not fit, calls of the others do not either.
+    there went missing for all of them.
 
     Args:
         sightings: of the checker and of the tests.
@@ -55,9 +52,7 @@ def grouped(sightings: Iterable[Sighting], definitions: Definitions) -> tuple[Gr
         if sighting.kind.is_attribute:
             same[sighting.attribute,].append(sighting)
         else:
-            first = _first_defined(sighting.receiver, sighting.attribute, definitions)
-            own = replace(sighting, receiver=first)
-            same[sighting.kind, first, sighting.attribute, sighting.parameter].append(own)
+            same[sighting.kind, sighting.receiver, sighting.attribute, sighting.parameter].append(sighting)
     groups = [_group(related, owner) for alike in same.values() for owner, related in _by_family(alike, definitions)]
     return tuple(
         sorted(groups, key=lambda group: (-len(group.sites), group.owner.name, group.attribute, group.parameter))
@@ -84,8 +79,7 @@ def part_of(group: Group, receivers: Collection[Owner], definitions: Definitions
     lines = [definitions.mro(other) for other in others]
     line = [owner for owner in definitions.mro(first) if owner.is_inside] or [first]
     owner = next((owner for owner in line if all(owner in other for other in lines)), group.owner)
-    met = tuple(owner for owner in group.met if owner in receivers)
-    return replace(group, owner=owner, receivers=tuple(sorted(receivers)), sites=tuple(sites), met=met)
+    return replace(group, owner=owner, receivers=tuple(sorted(receivers)), sites=tuple(sites))
 
 
 def _believed(sightings: Sequence[Sighting], definitions: Definitions) -> Iterator[Sighting]:
@@ -108,29 +102,6 @@ def _believed(sightings: Sequence[Sighting], definitions: Definitions) -> Iterat
         )
         if not is_other:
             yield sighting
-
-
-def _first_defined(owner: Owner, name: str, definitions: Definitions) -> Owner:
-    """The class of the project farthest above that defines a method as an owner does, which may override it.
-
-    Not for what makes and ends instances: each class has that in a way of its own.
-    """
-    member = definitions.members(owner).get(name)
-    if member is None or member.signature is None or name.startswith("__"):
-        return owner
-    above = [each for each in definitions.mro(owner) if each.is_inside and each.kind is OwnerKind.CLASS]
-    alike = [each for each in above if _defines(each, member, definitions)]
-    return alike[-1] if alike else owner
-
-
-def _defines(owner: Owner, member: Member, definitions: Definitions) -> bool:
-    """Whether a class defines a member of the same name itself, of the same kind, with the same parameters."""
-    found = definitions.members(owner).get(member.name)
-    return (
-        found is not None
-        and found.owner == owner
-        and (found.kind, found.is_async, found.signature) == (member.kind, member.is_async, member.signature)
-    )
 
 
 def _share_a_base(one: Owner, other: Owner, definitions: Definitions) -> bool:
@@ -175,7 +146,6 @@ def _group(related: Sequence[Sighting], owner: Owner) -> Group:
         first.attribute,
         first.parameter,
         _sites(related),
-        tuple(sorted({sighting.receiver for sighting in related if sighting.proof is Proof.TEST})),
     )
 
 

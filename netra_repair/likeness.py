@@ -12,7 +12,7 @@ SAME_NAME = 0.9
 _SAME = 1.0
 _REORDERED = 0.95
 _MISSPELLED = 0.9
-_ARTICLE = 0.87  # beside another spelling of the same words, and above different ones
+_ARTICLE = 0.87  # below another spelling of the same words, and above different ones
 # The most that different words can reach, so that they stay below another spelling of the same ones.
 _DIFFERENT = 0.85
 _SYNONYM = 0.8
@@ -26,9 +26,6 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+")
 _FILLING = frozenset(
     "a an the of for from to by with in on at as and or do my new old v1 v2 v3 v impl internal ex 1 2 3".split()
 )
-
-# The same with or without them: `transform_node`, `the_transform_node`.
-_ARTICLES = frozenset("a an the".split())
 
 _OPPOSITES = frozenset(
     frozenset(pair.split("/"))
@@ -116,7 +113,7 @@ def likeness(left: str, right: str) -> float:
         return _OPPOSITE if _DIRECTIONS & set(a) else _REORDERED
     if any(frozenset((x, y)) in _OPPOSITES for x in only_a for y in only_b):
         return _OPPOSITE
-    if _ARTICLES.issuperset((*only_a, *only_b)) and [w for w in a if w in b] == [w for w in b if w in a]:
+    if only_a + only_b == ["the"]:  # not `a`, which may be an operand: `a_to_b`
         return _ARTICLE
     if len(only_a) == len(only_b) == 1 and _misspelled(only_a[0], only_b[0]):
         return _MISSPELLED

@@ -8,23 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from netra_repair.arguments import Bound
 from netra_repair.candidates import Candidate, Clue, Decision, Ranking
 from netra_repair.causes import Site
 from netra_repair.evidence import COMMON_KEYWORDS, Question, evidence, has_grounds, loads_of
-from netra_repair.fitting import UNCALLED_KINDS, defined_for, fit, hands_out
+from netra_repair.fitting import NOTHING_OWN, UNCALLED_KINDS, Own, defined_for, fit, hands_out
 from netra_repair.hints import successors
 from netra_repair.history import Past
 from netra_repair.owners import Member, Owner
 from netra_repair.refusals import Refusal
 from netra_repair.usages import Usage
 from netra_repair.weights import WEIGHTS, Weights
-
-Own = Mapping[Owner, Mapping[str, Member]]
-"""What each of several receivers has: one may override a member of the others."""
-NOTHING_OWN: Own = MappingProxyType({})
 
 # How many candidates a ranking lists.
 _LISTED = 10
@@ -145,7 +140,7 @@ def _judged(
     is_successor = question.past is not None and question.past.renamed_to == member.name
     if question.is_called and member.kind in UNCALLED_KINDS and not hands_out(member, question.attribute):
         return None
-    may_be_method = question.is_passed_on or is_successor or hint is not None
+    may_be_method = question.may_be_method or is_successor or hint is not None
     if question.is_read and member.kind not in UNCALLED_KINDS and not may_be_method:
         return None
     fits = sum(

@@ -91,8 +91,8 @@ class Reference:
         in_string: whether the place is inside an f-string's braces.
         passed_on: whether the value, not called there, is handed to a call, kept, returned or put into a display:
             `subscribe(self.changed)`, `handlers = {"changed": self.changed}`.
-        called_later: whether it is handed to what takes only what can be called: `partial(self.changed, 1)`,
-            `Thread(target=self.run)`.
+        called_later: what it will be called with, as far as that is said where it is handed to what takes only what can
+            be called: of `partial(self.changed, 1)` the 1, of `Thread(target=self.run)` nothing; else None.
     """
 
     path: str
@@ -109,9 +109,9 @@ class Reference:
     scope: str = ""
     in_string: bool = False
     passed_on: bool = False
-    called_later: bool = False
+    called_later: tuple[Argument, ...] | None = None
 
     @property
     def needs_callable(self) -> bool:
-        """Whether only what can be called may stand there."""
-        return self.called_later or self.use in (Use.CALL, Use.DECORATOR)
+        """Whether it is called, there or later."""
+        return self.called_later is not None or self.use in (Use.CALL, Use.DECORATOR)

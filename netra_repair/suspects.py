@@ -50,11 +50,11 @@ class Suspects:
     def __init__(self, sighter: Sighter, triage: Triage) -> None:
         self._sighter = sighter
         self._triage = triage
-        self._known: set[_Missing] = set()  # in this and earlier runs
-        self._were_alone: set[str] = set()
+        self._known: set[_Missing] = set()  # by this and earlier runs
+        self._have_told: set[str] | None = None  # the tests that showed a root cause, once there was a run
 
     def asked_again(self, suite: SuiteResult, rerun: Rerun, seen: Iterable[Sighting] = ()) -> SuiteResult:
-        """Looks at the suspects of a run.
+        """Looks at the suspects of a run; of a later one, at those that showed a root cause before.
 
         Args:
             suite: a run of the tests.
@@ -69,15 +69,15 @@ class Suspects:
         telling = self._telling(suite)
         self._known |= self._families((*seen, *telling.values()))
         suspects = [test for test, case in suite.cases.items() if _may_be_broken(case) and test not in telling]
-        for alone in (False, True):
-            if alone:  # once: what is missing otherwise shows in the first run of all
-                suspects = [test for test in suspects if test not in self._were_alone][:MOST]
-                self._were_alone.update(suspects)
+        if self._have_told is not None:  # what newly fails of several things would speak against what is mended
+            suspects = [test for test in suspects if test in self._have_told]
+        for alone in (False, True) if self._have_told is None else (False,):
             if not suspects or not self._known:
-                return suite
-            told = self._told(suite, rerun(suspects, alone), self._known)
+                break
+            told = self._told(suite, rerun(suspects[:MOST] if alone else suspects, alone), self._known)
             suite = replace(suite, cases=suite.cases | told)
             suspects = [test for test in suspects if test not in told]
+        self._have_told = {*(self._have_told or ()), *self._telling(suite)}
         return suite
 
     def _told(self, suite: SuiteResult, again: SuiteResult, known: Set[_Missing]) -> dict[str, CaseResult]:

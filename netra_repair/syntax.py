@@ -8,17 +8,22 @@ from functools import cached_property
 import libcst as cst
 
 from netra_repair.awaiting import is_awaited
-from netra_repair.calls import arguments, takes_callable
+from netra_repair.calls import arguments, called
 from netra_repair.excerpts import Stretch
 from netra_repair.guards import Guards
 from netra_repair.imported_names import ImportedNames
 from netra_repair.layout import Layout, Place
 from netra_repair.namings import Naming, Namings
-from netra_repair.references import Guard, Reference, Use
+from netra_repair.references import Argument, Guard, Reference, Use
 from netra_repair.source import Source, Span, UnparsableSource
 from netra_repair.string_targets import Probe
 
 _FORMATTED = (cst.FormattedStringExpression, cst.TemplatedStringExpression)
+
+# What takes a callable, and nothing else, first and with its first arguments, or as its target.
+_TAKES_FIRST = frozenset({"asyncio.to_thread", "functools.partial", "functools.partialmethod"})
+_TAKES_TARGET = frozenset({"multiprocessing.Process", "threading.Thread"})
+_TAKERS = frozenset(name.rpartition(".")[2] for name in _TAKES_FIRST | _TAKES_TARGET)
 
 
 class Syntax:
@@ -184,7 +189,7 @@ class Syntax:
             scope=self._scope(naming.node),
             in_string=any(isinstance(parent, _FORMATTED) for _, parent in self._layout.line_of_descent(naming.node)),
             passed_on=naming.use is Use.REFERENCE and self._is_passed_on(naming.node),
-            called_later=naming.use is Use.REFERENCE and self._is_called_later(naming.node),
+            called_later=self._called_later(naming.node) if naming.use is Use.REFERENCE else None,
         )
 
     def _owner_place(self, owner: cst.BaseExpression | cst.ImportFrom | str | None) -> Place | None:
@@ -210,10 +215,16 @@ class Syntax:
             case _:
                 return False
 
-    def _is_called_later(self, node: cst.CSTNode) -> bool:
+    def _called_later(self, node: cst.CSTNode) -> tuple[Argument, ...] | None:
         argument = self._layout.parent(node)
         call = self._layout.parent(argument) if isinstance(argument, cst.Arg) else None
-        return isinstance(argument, cst.Arg) and isinstance(call, cst.Call) and takes_callable(call, argument)
+        if not isinstance(argument, cst.Arg) or not isinstance(call, cst.Call) or called(call)[0] not in _TAKERS:
+            return None
+        taker = self._imported_names.qualified(call.func)
+        if argument.keyword is not None:
+            return () if argument.keyword.value == "target" and taker in _TAKES_TARGET else None
+        is_first = argument is call.args[0] and not argument.star
+        return arguments(self._layout, call)[1:] if is_first and taker in _TAKES_FIRST else None
 
     def _scope(self, node: cst.CSTNode) -> str:
         """The functions and classes in whose bodies a node is."""

@@ -39,14 +39,28 @@ def uses_value(layout: Layout, end: int) -> bool:
     return any(_is_used(layout, node) for node in _ending_at(layout, end))
 
 
-def is_compared(layout: Layout, end: int) -> bool:
-    """Whether what an attribute gives is only compared: `self.changed in event.callbacks`, `part.func == self.changed`.
+def is_looked_for(layout: Layout, end: int) -> bool:
+    """Whether what an attribute gives is looked for in something: `self.changed in event.callbacks`.
 
     Args:
         layout: of the file.
         end: the index in the file's text where the attribute's name ends.
     """
-    return any(_is_in_comparison(layout, node) for node in _ending_at(layout, end))
+    return any(_is_sought(layout, node) for node in _ending_at(layout, end))
+
+
+def is_recognized(layout: Layout, end: int) -> bool:
+    """Whether what an attribute gives is compared for being the same as something else: `part.func == self.changed`.
+
+    Args:
+        layout: of the file.
+        end: the index in the file's text where the attribute's name ends.
+
+    Returns:
+        Whether it is; not in a chain, and only where the other one is an attribute, an item, or what a call gives: a
+        literal, or a name for one, is compared with values.
+    """
+    return any(_is_recognized(layout, node) for node in _ending_at(layout, end))
 
 
 def calls_of(layout: Layout, name: str) -> Iterator[Span]:
@@ -68,12 +82,21 @@ def _ending_at(layout: Layout, end: int) -> Iterator[cst.Attribute]:
     return (node for node in layout.of_type(cst.Attribute) if layout.inner(node.attr)[1] == end)
 
 
-def _is_in_comparison(layout: Layout, node: cst.CSTNode) -> bool:
+def _is_sought(layout: Layout, node: cst.CSTNode) -> bool:
     match layout.parent(node):
-        case cst.Comparison(comparisons=[cst.ComparisonTarget(operator=operator)]):  # on the left
-            return isinstance(operator, (*_SAME, cst.In, cst.NotIn))
-        case cst.ComparisonTarget(operator=operator):  # on the right
-            return isinstance(operator, _SAME)
+        case cst.Comparison(left=left, comparisons=[cst.ComparisonTarget(operator=cst.In() | cst.NotIn())]):
+            return left is node
+        case _:
+            return False
+
+
+def _is_recognized(layout: Layout, node: cst.CSTNode) -> bool:
+    parent = layout.parent(node)
+    whole = layout.parent(parent) if isinstance(parent, cst.ComparisonTarget) else parent
+    match whole:
+        case cst.Comparison(left=left, comparisons=[cst.ComparisonTarget(operator=operator, comparator=right)]):
+            other = right if left is node else left
+            return isinstance(operator, _SAME) and isinstance(other, cst.Attribute | cst.Call | cst.Subscript)
         case _:
             return False
 

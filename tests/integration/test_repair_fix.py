@@ -643,16 +643,6 @@ MACHINE = """\
 from functools import partial
 
 
-class Event:
-    def trigger(self):
-        return ["plain"]
-
-
-class NestedEvent(Event):
-    def trigger_nested_all(self, model):
-        return ["nested", model]
-
-
 class State:
     def __init__(self):
         self.on_enter = []
@@ -677,10 +667,6 @@ class AsyncChange(Change):
         return state
 
 
-def process(event: Event, model):
-    return event.trigger_nested(model)
-
-
 def entering(state, model):
     return partial(state.scoped_enter, model)
 
@@ -691,11 +677,7 @@ def is_entering(state, part):
 MACHINE_TESTS = """\
 import asyncio
 
-from machine import AsyncChange, Change, NestedEvent, State, entering, is_entering, process
-
-
-def test_nested():
-    assert process(NestedEvent(), 1) == ["nested", 1]
+from machine import AsyncChange, Change, State, entering, is_entering
 
 
 def test_entering():
@@ -712,18 +694,93 @@ def test_change():
 
 
 def test_what_tests_met_says_what_stands_there(tmp_path: Path) -> None:
-    """An heir of what the types say, a coroutine that overrides a function, and what `partial` takes, are each fitted
-    as the tests met them; and a comparison that comes to light later is of the same method."""
+    """A coroutine that overrides a function, and what `partial` takes, are fitted as the tests met them; and a
+    comparison that comes to light later is of the same method."""
     (tmp_path / "machine.py").write_text(MACHINE)
     (tmp_path / "test_machine.py").write_text(MACHINE_TESTS)
     repair = fixed(tmp_path, Options())
     found = {cause.key: (cause.plan.replacement, [line for _, line in changed(cause)]) for cause in repair.causes}
     assert found == {
-        "machine.NestedEvent.trigger_nested": ("trigger_nested_all", [39]),
-        "machine.State.scoped_enter": ("scoped_enter_here", [43, 47]),
-        "machine.Change._change_state": ("_on_change_state", [24, 32]),
+        "machine.State.scoped_enter": ("scoped_enter_here", [29, 33]),
+        "machine.Change._change_state": ("_on_change_state", [14, 22]),
     }
-    assert len({test for cause in repair.causes for test in cause.restored}) == 3
+    assert len({test for cause in repair.causes for test in cause.restored}) == 2
+
+
+OTHERS = """\
+from functools import partial
+
+
+class Api:
+    def __init__(self):
+        self.sent = []
+
+    def submit(self, body):
+        self.sent.append(body)
+
+
+class Order:
+    def pay_load(self):
+        return {}
+
+
+class Job:
+    def Status(self):
+        return "done"
+
+
+class Button:
+    def __init__(self, call_back):
+        self.call_back = call_back
+
+
+def send(api: Api, order: Order):
+    api.submit(order.payload)
+
+
+def is_same(order: Order, other: dict):
+    return order.payload == other
+
+
+def run(job: Job):
+    return job.status()
+
+
+def is_done(job: Job):
+    return job.status == "done"
+
+
+def pressing(button: Button):
+    return partial(button.callback, 1)
+"""
+OTHERS_TESTS = """\
+from others import Api, Button, Job, Order, pressing, run, send
+
+
+def test_send():
+    api = Api()
+    send(api, Order())
+    assert len(api.sent) == 1
+
+
+def test_run():
+    assert run(Job()) == "done"
+
+
+def test_pressing():
+    assert pressing(Button(lambda count: count + 1))() == 2
+"""
+
+
+def test_methods_and_values_are_told_apart(tmp_path: Path) -> None:
+    """A method takes no value's place, also where that is compared; and what `partial` takes may be a field."""
+    (tmp_path / "others.py").write_text(OTHERS)
+    (tmp_path / "test_others.py").write_text(OTHERS_TESTS)
+    repair = fixed(tmp_path, Options())
+    found = {cause.key: (cause.plan.replacement, [line for _, line in changed(cause)]) for cause in repair.causes}
+    assert found == {"others.Job.status": ("Status", [36]), "others.Button.callback": ("call_back", [44])}
+    [job] = [cause for cause in repair.causes if cause.key == "others.Job.status"]
+    assert refused(job) == [("others.py", 40, Reason.KIND_MISMATCH)]
 
 
 def test_the_past_of_what_breaks_tests_is_asked_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,15 +34,6 @@ class Maker:
     def __new__(cls): ...
 class MakerBelow(Maker): ...
 class MakerToo(Maker): ...
-class Timed:
-    def __init__(self, size): ...
-    def expire(self, *, time=None): ...
-class Short(Timed):
-    def __init__(self, size): ...
-    def expire(self, *, time=None): ...
-class Other2(Timed):
-    def expire(self, time=None): ...
-class Plain(Timed): ...
 """
 NAMES = ("Base", "Left", "Right", "LeftMost", "Other", "OtherBelow", "Both", "Error", "Failure")
 
@@ -152,34 +143,6 @@ def test_calls_are_told_apart_by_callable_and_parameter(definitions: Definitions
     )
     assert sorted(len(group.sites) for group in groups) == [1, 1, 1, 2]
     assert groups[0].parameter == "old"
-
-
-@pytest.mark.parametrize(
-    ("name", "found"),
-    [("expire", [("Timed", 2), ("Other2", 1)]), ("__init__", [("Short", 1), ("Timed", 1)])],
-)
-def test_methods_that_override_each_other_and_take_the_same_are_one_cause(
-    definitions: Definitions, name: str, found: list[tuple[str, int]]
-) -> None:
-    """A call that fits none of them is the cause of the class above all; what makes instances is of each class."""
-    classes = ["Timed", "Short", *(["Other2"] if name == "expire" else [])]
-    seen = [
-        sighting(definitions.named(f"pkg.base.{each}"), line, name=name, kind=CauseKind.POSITIONAL_COUNT)
-        for line, each in enumerate(classes)
-    ]
-    groups = grouped(seen, definitions)
-    assert [(group.owner.short_name, len(group.sites)) for group in groups] == found
-    assert all(group.receivers == (group.owner,) for group in groups)
-
-
-def test_what_tests_met_is_told_from_what_the_types_say(definitions: Definitions) -> None:
-    """A group knows which of its receivers tests met, and so does a part of it."""
-    base, left, right = (definitions.named(f"pkg.base.{name}") for name in ("Base", "Left", "Right"))
-    seen = [sighting(base), *(sighting(each, proof=Proof.TEST, test="t") for each in (left, right))]
-    (group,) = grouped(seen, definitions)
-    assert (group.receivers, group.met) == ((base, left, right), (left, right))
-    assert left is not None
-    assert part_of(group, (left,), definitions).met == (left,)
 
 
 def test_what_several_said_of_a_place_is_one_site(definitions: Definitions) -> None:

@@ -279,27 +279,23 @@ x.gone.kept = x.gone[0] = 1
 
 
 def test_what_takes_only_callables_calls_later() -> None:
-    """The first argument of `partial` and the like, `target=` of a thread and `key=` of a sorting are called later."""
+    """The first argument of `partial` and the target of a thread are called later, where imports say so."""
     syntax = syntax_of(
         """
-partial(x.gone, 1), functools.partial(x.gone)
+from functools import partial
+import functools, threading
+partial(x.gone, 1), functools.partial(x.gone, 1, 2, a=3)
 partial(f, x.gone)
 partial(*x.gone)
-Thread(target=x.gone), threading.Thread(target=x.gone)
-Thread(args=x.gone)
-sorted(key=x.gone), items.sort(key=x.gone), max(1, key=x.gone)
-table.get(key=x.gone)
-map(x.gone, items), filter(x.gone, items)
-query.filter(x.gone), query.map(x.gone)
-pool.submit(x.gone, 1), loop.call_soon(x.gone)
-submit(x.gone)
+threading.Thread(target=x.gone, args=x.gone)
+own.partial(x.gone), Thread(target=x.gone), api.submit(x.gone)
 x.gone(1), f(x.gone)
 """
     )
-    later = [reference.position.line for reference in syntax.references(["gone"]) if reference.called_later]
-    assert later == [2, 2, 5, 5, 7, 7, 7, 9, 9, 11, 11]
-    needed = [reference.position.line for reference in syntax.references(["gone"]) if reference.needs_callable]
-    assert needed == [*later, 13]
+    found = list(syntax.references(["gone"]))
+    later = [(each.position.line, len(each.called_later)) for each in found if each.called_later is not None]
+    assert later == [(4, 1), (4, 3), (7, 0)]
+    assert [each.position.line for each in found if each.needs_callable] == [4, 4, 7, 9]
 
 
 def test_a_reference_is_found_by_where_it_ends() -> None:
