@@ -63,6 +63,8 @@ class RootCause:
         mentions: how often the name stands in comments, docstrings, strings and text files; counted, never changed.
         past: what git says.
         ranking: what could stand there.
+        family: for call kinds, the method farthest up the line of those that it overrides and that take the same,
+            "pkg.base.Base.made": perhaps one change made all of them misfit; "" when there is none.
     """
 
     kind: CauseKind
@@ -75,6 +77,7 @@ class RootCause:
     mentions: int
     past: Past
     ranking: Ranking
+    family: str = ""
 
     @property
     def key(self) -> str:

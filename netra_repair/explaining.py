@@ -115,8 +115,27 @@ class Explainer:
         else:
             past, ranking = self._parameters(group, with_past=with_past)
         return RootCause(
-            group.kind, group.owner, group.attribute, group.parameter, group.sites, (), tests, 0, past, ranking
+            *(group.kind, group.owner, group.attribute, group.parameter, group.sites, (), tests, 0, past, ranking),
+            family="" if group.kind.is_attribute else self._family(group.owner, group.attribute),
         )
+
+    def _family(self, owner: Owner, name: str) -> str:
+        """The method farthest up the line of overrides that takes the same as an owner's own; "" when there is none.
+
+        Not for what makes and ends instances: each class has that in a way of its own.
+        """
+        own = self._definitions.members(owner).get(name)
+        if own is None or own.signature is None or name.startswith("__"):
+            return ""
+        last = own
+        for above in self._definitions.mro(owner)[1:]:
+            found = self._definitions.members(above).get(name) if above.is_inside else None
+            if found is None or found.owner != above or above not in self._definitions.mro(last.owner):
+                continue
+            if found.signature != own.signature:
+                break
+            last = found
+        return "" if last is own else last.qualified_name
 
     def alternative(self, cause: RootCause, site: Site) -> Candidate | None:
         """What else stands at a site that the chosen candidate does not fit, where that is certain."""

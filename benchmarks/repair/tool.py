@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -166,9 +166,15 @@ def clusters(report: Report, tests: Iterable[str]) -> dict[str, str]:
     keys: dict[str, set[str]] = {}
     for cause in report.causes:
         for case in cause["tests"]:
-            keys.setdefault(case.removesuffix("conftest.py"), set()).add(cause["key"])
+            keys.setdefault(case.removesuffix("conftest.py"), set()).add(_with_family(cause))
     found = {test: {key for case in _around(test) for key in keys.get(case, ())} for test in tests}
     return {test: " & ".join(sorted(causes)) for test, causes in found.items() if causes}
+
+
+def _with_family(cause: Mapping[str, Any]) -> str:
+    """The key of a cause, under the name of the method that its own overrides."""
+    own = f"{cause['owner']['name']}.{cause['attribute']}"
+    return (cause["family"] or own) + str(cause["key"]).removeprefix(own)
 
 
 def _around(test: str) -> Iterator[str]:

@@ -61,6 +61,8 @@ def _fields(chapter: Chapter) -> Html:
         ("Reach", scope_of(cause)),
         ("History", prose(f"{cause.past.verdict.value}: {cause.past.detail}")),
     ]
+    if cause.family:
+        fields.append(("Overrides", prose(f"`{cause.family}`, which takes the same: perhaps one change")))
     if cause.mentions:
         fields.append(("Mentions", f"{cause.mentions:,} in comments, strings and text files: counted, never changed"))
     if cause.unproven:

@@ -128,6 +128,7 @@ def _cause(cause: RootCause) -> _Object:
         "tests": list(cause.tests),
         "mentions": cause.mentions,
         "past": _past(cause.past),
+        "family": cause.family,
         "ranking": _ranking(cause.ranking),
     }
 

@@ -34,6 +34,8 @@ def print_cause(page: Page, number: int, cause: RootCause) -> None:
         ("history", f"{cause.past.verdict.value}: {cause.past.detail}"),
     ):
         page.line(value, indent=FIELD, label=f"  {label}")
+    if cause.family:
+        page.line(f"{cause.family}, which takes the same: perhaps one change", indent=FIELD, label="  overrides")
     if cause.mentions:
         told = f"{cause.mentions:,} in comments, docstrings, strings and text files: counted, never changed"
         page.line(told, indent=FIELD, label="  mentions")

@@ -783,6 +783,49 @@ def test_methods_and_values_are_told_apart(tmp_path: Path) -> None:
     assert refused(job) == [("others.py", 40, Reason.KIND_MISMATCH)]
 
 
+FAMILY = """\
+class Timed:
+    def expire(self, *, time): ...
+    def drop(self, time): ...
+
+
+class Mixin:
+    def expire(self, *, time): ...
+
+
+class Short(Timed, Mixin):
+    def expire(self, *, time): ...
+    def drop(self, time, count): ...
+
+
+class Long(Short):
+    def expire(self, *, time): ...
+
+
+def expiring(timed: Timed, short: Short, long: Long, now, then):
+    timed.expire(now, then)
+    short.expire(now, then)
+    long.expire(now, then)
+    short.drop(now, now, then)
+"""
+
+
+def test_causes_in_methods_that_override_each_other_name_the_first_one(tmp_path: Path) -> None:
+    """A call that does not fit an override names the method farthest up its own line that takes the same, as its kin.
+
+    They stay causes of their own, since what one's tests and history say may be wrong for the other.
+    """
+    (tmp_path / "caches.py").write_text(FAMILY)
+    (tmp_path / "test_caches.py").write_text("def test_it(): pass\n")
+    causes = fixed(tmp_path, Options()).findings.causes
+    assert {cause.key: cause.family for cause in causes} == {
+        "caches.Timed.expire(*)": "",
+        "caches.Short.expire(*)": "caches.Timed.expire",
+        "caches.Long.expire(*)": "caches.Timed.expire",
+        "caches.Short.drop(*)": "",
+    }
+
+
 def test_the_past_of_what_breaks_tests_is_asked_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of too many causes to ask git about, those that break tests come before those with more places."""
     monkeypatch.setattr("netra_repair.scanner._CLOSELY", 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -165,11 +166,28 @@ def test_a_test_that_several_drifts_break_has_no_true_cluster() -> None:
     assert true_clusters({"one": ["a", "b"], "two": ["b", "c"]}) == {"a": "one", "c": "two"}
 
 
+def cause(owner: str, name: str, tests: Sequence[str], parameter: str = "", family: str = "") -> dict[str, object]:
+    """What a report says of a cause, as far as it counts for clusters."""
+    key = f"{owner}.{name}{parameter}"
+    return {"key": key, "owner": {"name": owner}, "attribute": name, "family": family, "tests": tests}
+
+
+def test_overrides_are_one_cluster() -> None:
+    """The tests of a method that others override, and theirs, are in one cluster for each way in which calls misfit."""
+    causes = [
+        cause("Base", "made", ["t::1"], "(*)"),
+        cause("Below", "made", ["t::2"], "(*)", "Base.made"),
+        cause("Below", "made", ["t::3"], "(name=)", "Base.made"),
+    ]
+    found = clusters(Report(Measured(0.0, 0.0, 0, ""), {"causes": causes}), ["t::1", "t::2", "t::3"])
+    assert list(found.values()) == ["Base.made(*)", "Base.made(*)", "Base.made(name=)"]
+
+
 def test_a_file_that_cannot_be_loaded_explains_its_tests() -> None:
     """The tests of a file or folder that could not be loaded are in the cluster of what explains that."""
     causes = [
-        {"key": "A.gone", "tests": ["t/test_a.py::test_1", "t/test_b.py"]},
-        {"key": "B.gone", "tests": ["t/deep/conftest.py", "t/test_a.py::test_1"]},
+        cause("A", "gone", ["t/test_a.py::test_1", "t/test_b.py"]),
+        cause("B", "gone", ["t/deep/conftest.py", "t/test_a.py::test_1"]),
     ]
     report = Report(Measured(0.0, 0.0, 0, ""), {"causes": causes})
     found = clusters(

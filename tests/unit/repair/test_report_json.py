@@ -38,7 +38,7 @@ KEYS = {
     ("scan", "suite", "cases"): {"test", "outcome", "collected", "seconds", "reason", "raised"},
     ("causes",): {
         *("key", "headline", "kind", "owner", "attribute", "parameter", "sites", "unproven", "tests", "mentions"),
-        *("past", "ranking"),
+        *("past", "family", "ranking"),
     },
     ("causes", "owner"): OWNER,
     ("causes", "sites"): REFERENCE | {"receiver", "access", "proofs", "refusal", "tests"},
