@@ -76,7 +76,7 @@ class Question:
     @property
     def is_called(self) -> bool:
         """Whether any site calls it, so that only what can be called may stand there."""
-        return any(site.reference.use in (Use.CALL, Use.DECORATOR) for site in self.sites)
+        return any(site.reference.is_called for site in self.sites)
 
     @property
     def is_called_later(self) -> bool:
@@ -118,9 +118,10 @@ def evidence(
     weights, past = question.weights, question.past
     if question.calls or question.is_read or question.is_called_later:
         share = fits / len(question.sites)
-        if question.is_called_later:  # less than a call says, and that for values less than for methods
-            share *= _BEGUN if member.kind not in UNCALLED_KINDS else _BEGUN / 2
-        if question.is_read and member.kind not in UNCALLED_KINDS:
+        is_value = member.kind in UNCALLED_KINDS
+        if question.is_called_later:
+            share *= _BEGUN / 2 if is_value else _BEGUN  # it is a method more often than a value
+        elif question.is_read and not is_value:
             share /= 2  # what is only passed on is a value more often than a method
         what = member.signature if question.calls else f"a {member.kind}"
         yield Evidence(Clue.FIT, weights.fit * share, f"{fits} of {len(question.sites)} places fit {what}")

@@ -115,7 +115,16 @@ class Explainer:
         else:
             past, ranking = self._parameters(group, with_past=with_past)
         return RootCause(
-            *(group.kind, group.owner, group.attribute, group.parameter, group.sites, (), tests, 0, past, ranking),
+            kind=group.kind,
+            owner=group.owner,
+            attribute=group.attribute,
+            parameter=group.parameter,
+            sites=group.sites,
+            unproven=(),
+            tests=tests,
+            mentions=0,
+            past=past,
+            ranking=ranking,
             family="" if group.kind.is_attribute else self._family(group.owner, group.attribute),
         )
 

@@ -27,9 +27,9 @@ _BETWEEN = r"(?:[ \t\f]|\\\r?\n|#[^\r\n]*|[\r\n])*"
 _ALIAS = re.compile(rf"{_BETWEEN}\bas\b{_BETWEEN}(\w+)")
 
 
-Own = Mapping[Owner, Mapping[str, Member]]
+OwnMembers = Mapping[Owner, Mapping[str, Member]]
 """What each of several receivers has: one may override a member of the others."""
-NOTHING_OWN: Own = MappingProxyType({})
+NO_OWN_MEMBERS: OwnMembers = MappingProxyType({})
 
 UNCALLED_KINDS = (MemberKind.PROPERTY, MemberKind.ATTRIBUTE)
 
@@ -54,7 +54,7 @@ def fit(site: Site, member: Member, past: Past | None = None) -> Bound | Refusal
         arguments = (arguments or ())[1:]
     if reference.called_later is not None and member.kind not in UNCALLED_KINDS:
         return _begun(reference.called_later, member)
-    if reference.use not in (Use.CALL, Use.DECORATOR):
+    if not reference.is_called:
         return Bound(())
     if hands_out(member, reference.attribute):
         return Bound(())  # what it gives is called, as before; what that takes, nobody has said before either
@@ -81,7 +81,7 @@ def _begun(arguments: Sequence[Argument], member: Member) -> Bound | Refusal:
     return bound
 
 
-def defined_for(site: Site, member: Member, own: Own) -> Member:
+def defined_for(site: Site, member: Member, own: OwnMembers) -> Member:
     """What a site gets when it asks for a member: its receiver may override it, as a coroutine even.
 
     Args:

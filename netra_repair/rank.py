@@ -13,7 +13,7 @@ from netra_repair.arguments import Bound
 from netra_repair.candidates import Candidate, Clue, Decision, Ranking
 from netra_repair.causes import Site
 from netra_repair.evidence import COMMON_KEYWORDS, Question, evidence, has_grounds, loads_of
-from netra_repair.fitting import NOTHING_OWN, UNCALLED_KINDS, Own, defined_for, fit, hands_out
+from netra_repair.fitting import NO_OWN_MEMBERS, UNCALLED_KINDS, OwnMembers, defined_for, fit, hands_out
 from netra_repair.hints import successors
 from netra_repair.history import Past
 from netra_repair.owners import Member, Owner
@@ -34,7 +34,7 @@ def rank(
     usages: Mapping[str, Usage] | None = None,
     past: Past | None = None,
     hints: Iterable[str] = (),
-    own: Own = NOTHING_OWN,
+    own: OwnMembers = NO_OWN_MEMBERS,
     weights: Weights = WEIGHTS,
 ) -> Ranking:
     """Ranks the members of an owner as replacements of one that it has not.
@@ -69,7 +69,7 @@ def plausible(
     sites: Sequence[Site],
     members: Mapping[str, Member],
     past: Past | None = None,
-    own: Own = NOTHING_OWN,
+    own: OwnMembers = NO_OWN_MEMBERS,
 ) -> tuple[str, ...]:
     """The members whose usage `rank` asks for: those that could stand at one of the sites at all.
 
@@ -132,7 +132,7 @@ class _Judged:
 
 
 def _judged(
-    question: Question, member: Member, hint: str | None, members: Mapping[str, Member], own: Own
+    question: Question, member: Member, hint: str | None, members: Mapping[str, Member], own: OwnMembers
 ) -> _Judged | None:
     """The candidate that a member is; None for one that could never stand there."""
     if member.owner.name.startswith("builtins.") or not _is_of_its_kind(member.name, question.attribute):

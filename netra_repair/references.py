@@ -112,6 +112,11 @@ class Reference:
     called_later: tuple[Argument, ...] | None = None
 
     @property
+    def is_called(self) -> bool:
+        """Whether it is called right there."""
+        return self.use in (Use.CALL, Use.DECORATOR)
+
+    @property
     def needs_callable(self) -> bool:
         """Whether it is called, there or later."""
-        return self.called_later is not None or self.use in (Use.CALL, Use.DECORATOR)
+        return self.is_called or self.called_later is not None

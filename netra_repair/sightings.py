@@ -406,9 +406,11 @@ class Sighter:
             return asked, ()
         found = tuple(owner for name in names if (owner := self._definitions.named(name)) is not None)
         told = tuple(owner for owner in found if self._definitions.is_followed(owner))
-        if not any(owner.is_inside for owner in told):
-            return (asked, ()) if asked is not None else (found[0], found) if found else (None, ())
-        return told[0], told
+        if any(owner.is_inside for owner in told):
+            return told[0], told
+        if asked is not None:
+            return asked, ()
+        return (found[0], found) if found else (None, ())
 
     def _place(self, raised: Raised) -> Reference | None:
         syntax = self._files.syntax(raised.path)

@@ -142,6 +142,8 @@ class Suite:
         return exit_code, timed_out
 
     def _command(self, folder: Path) -> list[str]:
+        # Native tracebacks: for any other pytest parses the sources, which fails inside before Python 3.12 near the end
+        # of a deep stack.
         return [
             *(str(self.python.absolute()), "-m", "pytest", "--rootdir", str(self.root.absolute())),
             *("-p", f"{_RECORDER}.plugin", "-o", f"cache_dir={folder / 'cache'}"),

@@ -71,14 +71,14 @@ class Suspects:
         suspects = [test for test, case in suite.cases.items() if _may_be_broken(case) and test not in telling]
         if self._have_told is not None:  # what newly fails of several things would speak against what is mended
             suspects = [test for test in suspects if test in self._have_told]
+        told: dict[str, CaseResult] = {}
         for alone in (False, True) if self._have_told is None else (False,):
             if not suspects or not self._known:
                 break
-            told = self._told(suite, rerun(suspects[:MOST] if alone else suspects, alone), self._known)
-            suite = replace(suite, cases=suite.cases | told)
+            told |= self._told(suite, rerun(suspects[:MOST] if alone else suspects, alone), self._known)
             suspects = [test for test in suspects if test not in told]
-        self._have_told = {*(self._have_told or ()), *self._telling(suite)}
-        return suite
+        self._have_told = {*(self._have_told or ()), *telling, *self._telling(replace(suite, cases=told))}
+        return replace(suite, cases=suite.cases | told) if told else suite
 
     def _told(self, suite: SuiteResult, again: SuiteResult, known: Set[_Missing]) -> dict[str, CaseResult]:
         """The cases of a run that show a root cause when they run again.

@@ -217,8 +217,10 @@ class Syntax:
 
     def _called_later(self, node: cst.CSTNode) -> tuple[Argument, ...] | None:
         argument = self._layout.parent(node)
-        call = self._layout.parent(argument) if isinstance(argument, cst.Arg) else None
-        if not isinstance(argument, cst.Arg) or not isinstance(call, cst.Call) or called(call)[0] not in _TAKERS:
+        if not isinstance(argument, cst.Arg):
+            return None
+        call = self._layout.parent(argument)
+        if not isinstance(call, cst.Call) or called(call)[0] not in _TAKERS:
             return None
         taker = self._imported_names.qualified(call.func)
         if argument.keyword is not None:

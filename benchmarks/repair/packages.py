@@ -4,8 +4,9 @@ A package is taken as a source distribution by pip, checked against the hash pub
 cache folder. Its tests run from that tree in an environment that holds their dependencies and never the package itself.
 
 The hash of its name says which half a package is in. A half that was held out, and then looked at, is spent: with each
-seed it becomes the development half, and six that nobody had looked at take its place: the next ones, by the hash of
-their names, whose source distribution runs its tests.
+seed it becomes the development half, and six that nobody had looked at take its place: of a list of well-known pure
+Python packages the next ones, by the hash of their names, whose source distribution can be fetched and runs its tests,
+and from which at least eight drifts are drawn.
 """
 
 from __future__ import annotations

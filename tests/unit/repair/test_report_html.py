@@ -168,6 +168,14 @@ def test_a_scan_shows_what_to_do_next() -> None:
     assert "undo" not in told
 
 
+def test_a_cause_names_the_method_that_its_own_overrides() -> None:
+    """The page tells of the method above, as the text does."""
+    cause = replace(values.factory_cause(), family="app.base.Base.made")
+    assert "<code>app.base.Base.made</code>, which takes the same" in render(
+        replace(values.findings(), causes=(cause,)), ()
+    )
+
+
 def test_a_scan_that_found_nothing_is_a_page_too() -> None:
     """Without a cause the page says so, and still what must be known before trusting that."""
     told = words(page(replace(values.findings(), causes=(), files=0)))

@@ -54,6 +54,13 @@ def named(name: str) -> Findings:
     return replace(values.findings(), causes=(renamed,), unexplained=(name,), warnings=(name,))
 
 
+def test_a_cause_names_the_method_that_its_own_overrides() -> None:
+    """Who reads of calls that do not fit an override is told of the method above; where there is none, of nothing."""
+    cause = replace(values.factory_cause(), family="app.base.Base.made")
+    assert "overrides   app.base.Base.made, which takes the same" in told(replace(values.findings(), causes=(cause,)))
+    assert "overrides" not in told(values.findings())
+
+
 def test_a_scan_tells_each_cause_with_its_evidence() -> None:
     """Headline, key, reach, history, candidates with score, margin and evidence, decision and refusals are there."""
     text = told(values.findings())

@@ -50,26 +50,6 @@ def work(kind):
             .upper())
 """
 
-UNPARSED = {
-    "conftest.py": """\
-import ast
-
-def refuse(*_, **__):
-    raise SystemError("AST constructor recursion depth mismatch")
-
-def pytest_runtest_setup(item):
-    ast.parse = refuse
-""",
-    "test_it.py": "def test_it():\n    None.gone\n",
-}
-
-
-def test_no_traceback_is_parsed(tmp_path: Path) -> None:
-    """A failure is told without parsing what it came through: before Python 3.12 that fails near a deep stack's end."""
-    result = Suite(project(tmp_path, UNPARSED), PYTHON, (tmp_path,)).run()
-    assert outcomes(result) == [("test_it.py::test_it", "failed")]
-
-
 MANY = {
     "pyproject.toml": '[tool.pytest.ini_options]\naddopts = "-x --strict-config"\n',
     "lib/work.py": WORK,
@@ -384,3 +364,23 @@ def test_a_project_without_the_cache_plugin_runs(where: str, strict: str, tmp_pa
     (tmp_path / "test_one.py").write_text("def test_a(): pass\n")
     result = Suite(tmp_path, Path(sys.executable), [tmp_path], () if configured else without).run()
     assert [case.outcome for case in result.cases.values()] == [Outcome.PASSED]
+
+
+UNPARSED = {
+    "conftest.py": """\
+import ast
+
+def refuse(*_, **__):
+    raise SystemError("AST constructor recursion depth mismatch")
+
+def pytest_runtest_setup(item):
+    ast.parse = refuse
+""",
+    "test_it.py": "def test_it():\n    None.gone\n",
+}
+
+
+def test_no_traceback_is_parsed(tmp_path: Path) -> None:
+    """A failure is told without parsing what it came through: before Python 3.12 that fails near a deep stack's end."""
+    result = Suite(project(tmp_path, UNPARSED), PYTHON, (tmp_path,)).run()
+    assert outcomes(result) == [("test_it.py::test_it", "failed")]
