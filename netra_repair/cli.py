@@ -77,9 +77,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _scan(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
     with Session(asked) as session:
-        suite = session.tests(session.project, tests) if asked.tests or tests is not None else None
+        suite = session.suite(tests)
+        ran = session.tests(suite) if asked.tests or tests is not None else None
         scanner = session.scanner(session.project)
-        findings = scanner.scan(asked.paths, suite, session.rerun(tests))
+        findings = scanner.scan(asked.paths, ran, session.rerun(suite))
         chosen = [cause for cause in findings.causes if cause.ranking.decision is Decision.CHOSEN]
         plans = [scanner.plan(cause, cause.ranking.candidates[0].name) for cause in chosen]
     if asked.check:
@@ -94,9 +95,9 @@ def _scan(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
 
 def _plan(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
     with Session(asked) as session:
-        suite = session.tests(session.project, tests) if tests is not None else None
+        ran = session.tests(session.suite(tests)) if tests is not None else None
         scanner = session.scanner(session.project)
-        findings = scanner.scan(suite=suite)
+        findings = scanner.scan(suite=ran)
         (cause,) = selected(findings.causes, [asked.cause])
         replacement = asked.to or (cause.ranking.candidates[0].name if cause.ranking.candidates else None)
         if replacement is None or (asked.to is None and cause.ranking.decision is not Decision.CHOSEN):
@@ -149,11 +150,12 @@ def _verify(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
         plans = plan_file.read(asked.plan)
         with Workspace(session.project) as copy:
             changed = images(plans, copy.root)
-            before = session.tests(copy.project, tests)
-            unstable = flaky(before, session.tests(copy.project, tests))
+            suite = session.suite(tests, copy)
+            before = session.tests(suite)
+            unstable = flaky(before, session.tests(suite))
             for image in changed:
                 (copy.root / image.path).write_bytes(image.after)
-            after = session.tests(copy.project, tests)
+            after = session.tests(suite)
     comparison = compare(before, after, unstable)
     text.print_comparison(session.console, comparison, asked.verbose)
     dying = {test for plan in plans for file in plan.files for site in file.sites for test in site.site.tests}
@@ -174,7 +176,7 @@ def _fix(asked: argparse.Namespace, tests: list[str] | None) -> ExitCode:
     )
     with Session(asked) as session:
         with Workspace(session.project) as copy:
-            suite = session.suite(copy.project, tests)
+            suite = session.suite(tests, copy)
             fixer = Fixer(session.project.root, session.scanner(copy.project), suite, options, session.progress)
             repair = fixer.run()
             repair = replace(repair, findings=replace(repair.findings, warnings=copy.notes))

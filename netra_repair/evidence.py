@@ -152,7 +152,8 @@ def has_grounds(question: Question, candidate: Candidate) -> bool:
 
     A name that is only nearly the missing one is none, whatever else fits and however unused the candidate is: a value
     of its own may be called just so (`default_type`, `default_type_handler`). Nor is the very name where a value is
-    handed on and the candidate is a method: it would be true, and no value. That is for the tests to say.
+    handed on and the candidate is a method: it would be true, and no value. Nor is the public name for a private one:
+    the one often calls the other (`evaluate`, `_evaluate`). That is for the tests to say.
     """
     clues = {each.clue: each for each in candidate.evidence if each.weight > 0}
     share = candidate.fits / candidate.sites if candidate.sites else 1.0
@@ -163,8 +164,9 @@ def has_grounds(question: Question, candidate: Candidate) -> bool:
     is_method_for_value = question.is_read and candidate.member.kind not in UNCALLED_KINDS
     if share < question.weights.fitting or is_beside or is_demoted or is_method_for_value:
         return False
-    is_same = likeness(question.attribute, candidate.name) >= SAME_NAME or Clue.FIELD in clues
-    return is_same or _is_used_instead(question, candidate)
+    is_promoted = question.attribute.startswith("_") and not candidate.member.is_private
+    is_same = likeness(question.attribute, candidate.name) >= SAME_NAME and not is_promoted
+    return is_same or Clue.FIELD in clues or _is_used_instead(question, candidate)
 
 
 def _keyword_evidence(question: Question, member: Member) -> Iterator[Evidence]:

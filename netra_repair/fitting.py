@@ -67,7 +67,9 @@ def fit(site: Site, member: Member, past: Past | None = None) -> Bound | Refusal
     if reference.awaited is not member.is_async:
         return Refusal(Reason.ASYNC_MISMATCH, f"`{member.name}` is {'' if member.is_async else 'not '}to be awaited")
     renamed = dict(past.renamed_parameters) if past is not None else {}
-    return bind(arguments, member.signature, renamed=renamed, before=past.signature if past is not None else None)
+    before = past.signature if past is not None else None
+    bound = bind(arguments, member.signature, renamed=renamed, before=before)
+    return Bound(()) if reference.is_to_misfit and isinstance(bound, Refusal) else bound
 
 
 def _begun(arguments: Sequence[Argument], member: Member) -> Bound | Refusal:

@@ -7,7 +7,7 @@ A guard is looked for from its own place, not from each reference: every `hasatt
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import libcst as cst
@@ -44,6 +44,7 @@ class Region:
         attribute: the only attribute it is for; None for all of them.
         receiver: the only object it is for, as it is written, without white space; None for all of them.
         errors: the exceptions it expects, by their last name; empty where it is not about exceptions.
+        handlers: where the `except` clauses stand that do, if it is a `try`.
     """
 
     start: int
@@ -52,6 +53,7 @@ class Region:
     attribute: str | None = None
     receiver: str | None = None
     errors: frozenset[str] = frozenset()
+    handlers: tuple[Place, ...] = ()
 
 
 class Guards:
@@ -95,23 +97,57 @@ class Guards:
                 return region.guard
         return None
 
-    def of_call(self, place: Place) -> Guard | None:
+    def of_call(self, call: cst.Call) -> Guard | None:
         """The innermost guard of a call whose arguments may not fit.
 
         Whether the callee exists is not asked here. A test that expects any exception counts: it may be made to get it.
 
         Args:
-            place: of the call.
+            call: of this file.
 
         Returns:
             The guard, or None.
         """
+        start, _ = self._layout.inner(call)
         for region in self._regions:
-            if not region.start <= place[0] < region.end:
+            if not region.start <= start < region.end:
                 continue
-            if region.guard is Guard.RAISES or region.guard is Guard.VERSION or "TypeError" in region.errors:
+            if region.guard in (Guard.RAISES, Guard.EAGER, Guard.VERSION):
                 return region.guard
+            if "TypeError" in region.errors and not self._is_meant_for_others(region, call):
+                return Guard.MISFIT
         return None
+
+    def is_to_misfit(self, call: cst.Call) -> bool:
+        """Whether a test expects a TypeError of a call."""
+        start, _ = self._layout.inner(call)
+        return any(
+            region.guard is Guard.RAISES and "TypeError" in region.errors and region.start <= start < region.end
+            for region in self._regions
+        )
+
+    def _is_meant_for_others(self, region: Region, call: cst.Call) -> bool:
+        """Whether the `TypeError` that a `try` expects is that of what it does beside a call.
+
+        Who expects that a call does not fit tries nothing else, or calls the same in another way then; or tests it.
+        """
+        if not region.handlers or self._is_in_test(call):
+            return False
+        others = (
+            other
+            for other in self._layout.of_type(cst.Call)
+            if other is not call and region.start <= self._layout.outer(other)[0] < region.end
+        )
+        return any(others) and not self._names(region.handlers, called(call)[0])
+
+    def _is_in_test(self, call: cst.Call) -> bool:
+        parents = (parent for _, parent in self._layout.line_of_descent(call))
+        return any(isinstance(each, cst.FunctionDef) and each.name.value.startswith("test") for each in parents)
+
+    def _names(self, places: Iterable[Place], name: str) -> bool:
+        """Whether a name stands at one of some places."""
+        found = (self._layout.outer(each)[0] for each in self._layout.of_type(cst.Name) if each.value == name)
+        return any(start <= at < end for at in found for start, end in places)
 
     def of_string(self, target: StringTarget) -> Guard | None:
         """The guard of a name in a string: what the call that holds it says of itself, else what is around.
@@ -174,16 +210,18 @@ class Guards:
         for plain in self._layout.of_type(cst.Try):
             for is_fatal, guard in ((False, Guard.EXCEPT), (True, Guard.TRANSLATED)):
                 handlers = [handler for handler in plain.handlers if self._is_fatal(handler.body) is is_fatal]
-                yield from self._handled(plain.body, (handler.type for handler in handlers), guard)
+                yield from self._handled(plain.body, handlers, guard)
         for starred in self._layout.of_type(cst.TryStar):
-            yield from self._handled(starred.body, (handler.type for handler in starred.handlers), Guard.EXCEPT)
+            yield from self._handled(starred.body, starred.handlers, Guard.EXCEPT)
 
     def _handled(
-        self, body: cst.BaseSuite, types: Iterable[cst.BaseExpression | None], guard: Guard
+        self, body: cst.BaseSuite, handlers: Sequence[cst.ExceptHandler | cst.ExceptStarHandler], guard: Guard
     ) -> Iterator[Region]:
-        errors = frozenset(name for value in types if value is not None for name in _exceptions(value))
+        types = (handler.type for handler in handlers if handler.type is not None)
+        errors = frozenset(name for value in types for name in _exceptions(value))
         if errors:
-            yield Region(*self._layout.outer(body), guard, errors=errors)
+            places = tuple(map(self._layout.outer, handlers))
+            yield Region(*self._layout.outer(body), guard, errors=errors, handlers=places)
 
     def _is_fatal(self, body: cst.BaseSuite) -> bool:
         """Whether a handler ends by an exception, whatever comes: then nothing works without the attribute."""
@@ -216,9 +254,19 @@ class Guards:
             name = called(call)[0]
             expects = keywords(call).get("raises") if name == "xfail" else None
             errors = _expected(call) if _RAISES.fullmatch(name) else frozenset(_exceptions(expects) if expects else ())
-            for place in (self._layout.outer(call), decorated(self._layout, call)):
-                if errors and place is not None:
-                    yield Region(*place, Guard.RAISES, errors=errors)
+            if errors:
+                yield Region(*self._layout.outer(call), Guard.EAGER, errors=errors)
+                for place in (*self._deferred(call), decorated(self._layout, call)):
+                    if place is not None:
+                        yield Region(*place, Guard.RAISES, errors=errors)
+
+    def _deferred(self, call: cst.Call) -> Iterator[Place]:
+        """What stands in a call and is done when that runs: bodies of lambdas, and names in strings."""
+        start, end = self._layout.outer(call)
+        for node in (*self._layout.of_type(cst.Lambda), *self._layout.of_type(cst.SimpleString)):
+            place = self._layout.outer(node)
+            if start <= place[0] and place[1] <= end:
+                yield place
 
     def _asserted(self, question: cst.Call) -> bool | None:
         """What an assertion around a question says of the answer; None when there is no assertion around it."""

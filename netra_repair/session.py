@@ -29,6 +29,7 @@ from netra_repair.scanner import Scanner, opened
 from netra_repair.source import Source
 from netra_repair.suite import Suite
 from netra_repair.suspects import Rerun, rerunning
+from netra_repair.workspace import Workspace
 
 FORMATS = ("text", "json", "sarif", "github", "html")
 
@@ -63,15 +64,18 @@ class Session(ExitStack):
         self.progress.step("looking at the project")
         return discover(self.root, self._asked.python)
 
-    def suite(self, project: Project, arguments: Sequence[str] | None) -> Suite:
-        return Suite(project.root, project.python, project.search_paths, tuple(arguments or ()))
+    def suite(self, arguments: Sequence[str] | None, copy: Workspace | None = None) -> Suite:
+        """The tests of the project itself, or of a copy, which is as it was after each run."""
+        project = self.project if copy is None else copy.project
+        suite = Suite(project.root, project.python, project.search_paths, tuple(arguments or ()))
+        return suite if copy is None else replace(suite, tidy=copy.restore)
 
-    def tests(self, project: Project, arguments: Sequence[str] | None) -> SuiteResult:
+    def tests(self, suite: Suite) -> SuiteResult:
         self.progress.step("running the tests")
-        return self.suite(project, arguments).run(timeout_s=self._asked.timeout)
+        return suite.run(timeout_s=self._asked.timeout)
 
-    def rerun(self, arguments: Sequence[str] | None) -> Rerun:
-        return rerunning(self.suite(self.project, arguments), self._asked.timeout)
+    def rerun(self, suite: Suite) -> Rerun:
+        return rerunning(suite, self._asked.timeout)
 
     def scanner(self, project: Project) -> Scanner:
         return self.enter_context(opened(project, Git(self.project.root), self.progress))

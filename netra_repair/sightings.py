@@ -437,18 +437,23 @@ def _placed(site: Site, syntax: Syntax) -> Site:
 
 
 def _failed_of(reference: Reference) -> Reference:
-    """Where a test failed of it, what only raises another exception guards nothing; else it may tell of a contract."""
-    return replace(reference, guard=None) if reference.guard is Guard.TRANSLATED else reference
+    """Where a test failed of it, what only raises another exception guards nothing; else it may tell of a contract.
+
+    Nor does `assertRaises(AttributeError, C.m)`, which came too late then.
+    """
+    return replace(reference, guard=None) if reference.guard in (Guard.TRANSLATED, Guard.EAGER) else reference
 
 
 def _guarded(reference: Reference) -> Refusal | None:
     match reference.guard:
         case None:
             return None
-        case Guard.RAISES | Guard.ASSERTS_ABSENCE:
+        case Guard.RAISES | Guard.EAGER | Guard.ASSERTS_ABSENCE:
             return Refusal(Reason.ABSENCE_TEST, f"a test asserts that it is absent: {reference.guard}")
         case Guard.VERSION:
             return Refusal(Reason.UNREACHABLE, f"it is meant for another interpreter: {reference.guard}")
+        case Guard.MISFIT:
+            return Refusal(Reason.GUARDED, f"the code expects that the call may not fit: {reference.guard}")
         case _:
             return Refusal(Reason.GUARDED, f"the code expects that it may be absent: {reference.guard}")
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,12 +47,14 @@ class Suite:
         python: the project's interpreter.
         import_paths: the folders that the project's modules are imported from, inside `root`.
         arguments: the user's own for pytest; they come last.
+        tidy: called after each run, to take back what the tests left in the folder.
     """
 
     root: Path
     python: Path
     import_paths: Sequence[Path]
     arguments: Sequence[str] = ()
+    tidy: Callable[[], None] = lambda: None
 
     def run(
         self,
@@ -92,6 +94,7 @@ class Suite:
             seconds = time.monotonic() - began
             records = _Records.read(folder / "records")
             output = _tail(folder / "output")
+        self.tidy()
         if not timed_out:
             self._check(records, exit_code, output)
         return records.result(exit_code, seconds, output, f"stopped after {timeout_s:g} s" if timed_out else None)

@@ -108,7 +108,7 @@ class Syntax:
                 covering = call  # calls come from the outside in: one that comes later and covers is inside
         if covering is None:
             return None
-        guard = self._guards.of_call(self._layout.inner(covering))
+        guard = self._guards.of_call(covering)
         match covering.func:
             case cst.Attribute(attr=name):
                 naming = self._namings.ending_at(self._layout.outer(name)[1])
@@ -189,6 +189,7 @@ class Syntax:
             scope=self._scope(naming.node),
             in_string=any(isinstance(parent, _FORMATTED) for _, parent in self._layout.line_of_descent(naming.node)),
             passed_on=naming.use is Use.REFERENCE and self._is_passed_on(naming.node),
+            is_to_misfit=naming.use is Use.CALL and call is not None and self._guards.is_to_misfit(call),
             called_later=self._called_later(naming.node) if naming.use is Use.REFERENCE else None,
         )
 
@@ -203,17 +204,21 @@ class Syntax:
                 return None
 
     def _is_passed_on(self, node: cst.CSTNode) -> bool:
-        match self._layout.parent(node):
-            case cst.Arg() as argument:
-                return isinstance(self._layout.parent(argument), cst.Call)
-            case cst.Assign(value=kept) | cst.AnnAssign(value=kept) | cst.Return(value=kept):
-                return kept is node
-            case cst.Element():
-                return True
-            case cst.DictElement(value=kept):
-                return kept is node
-            case _:
-                return False
+        for child, parent in self._layout.line_of_descent(node):
+            match parent:
+                case cst.Arg():
+                    return isinstance(self._layout.parent(parent), cst.Call)
+                case cst.Assign(value=kept) | cst.AnnAssign(value=kept) | cst.Return(value=kept):
+                    return kept is child
+                case cst.Element():
+                    return True
+                case cst.DictElement(value=kept):
+                    return kept is child
+                case cst.BooleanOperation(left=tested) | cst.IfExp(test=tested) if tested is not child:
+                    continue  # what it gives, where it is not what decides
+                case _:
+                    return False
+        return False
 
     def _called_later(self, node: cst.CSTNode) -> tuple[Argument, ...] | None:
         argument = self._layout.parent(node)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
 import stat
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,6 +41,7 @@ class Workspace:
         self._origin = project
         self._limit = limit
         self._folder: Path | None = None
+        self._copied: dict[_Entry, _State] = {}
         self._handlers: dict[signal.Signals, signal.Handlers] = {}
 
     def __enter__(self) -> Self:
@@ -85,6 +87,31 @@ class Workspace:
             return ("tests ran in a copy without .git; those that call git see no repository",)
         return ()
 
+    def restore(self) -> None:
+        """Takes back what tests left: new files go, and files that they changed or removed are copied again.
+
+        So each run of the tests begins with the same files: one that fails halfway may leave some that the next one
+        stumbles over. Sources stay as they are, since the changes that are tested stand in them.
+
+        Raises:
+            OSError: when a file cannot be copied.
+        """
+        for entry, state in self._copied.items():
+            folder = self.root / entry.path
+            if stat.S_ISDIR(entry.mode) and _state(folder) != state and folder.is_dir() and not folder.is_symlink():
+                folder.chmod(stat.S_IMODE(state[0]))  # else nobody sees what is in it
+        for path in _strays(self.root, {entry.path for entry in self._copied}):
+            _remove(path)
+        sources = frozenset(self._origin.sources)
+        for entry, state in self._copied.items():
+            target = self.root / entry.path
+            found = _state(target)
+            if found == state or (found is not None and entry.path in sources):
+                continue
+            _remove(target)
+            with suppress(FileNotFoundError):  # the project itself has lost it meanwhile
+                self._copied[entry] = _copy(entry, self._origin.root, self.root)
+
     def _make(self) -> None:
         try:
             entries = list(_entries(self._origin))
@@ -93,7 +120,7 @@ class Workspace:
             self.root.mkdir()
             for entry in entries:
                 with suppress(FileNotFoundError):  # gone since it was listed: a log, a lock of an editor
-                    _copy(entry, self._origin.root, self.root)
+                    self._copied[entry] = _copy(entry, self._origin.root, self.root)
         except OSError as error:
             raise ProjectError(
                 f"{self._origin.root} cannot be copied: {error.filename}: {error.strerror}",
@@ -126,7 +153,7 @@ class Workspace:
         for number in self._handlers:
             signal.signal(number, signal.SIG_IGN)  # what has begun to end need not be told again
         if self._folder is not None:
-            _remove(self._folder)
+            _remove_folder(self._folder)
             self._folder = None
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
@@ -140,6 +167,23 @@ class _Entry:
     path: str
     mode: int
     size: int
+
+
+# What shows that a file, folder or link is as it was: its mode; of a file, also its size and when it was written, in
+# ns; of a link, where it leads.
+_State = tuple[int, int, int] | tuple[int, str] | tuple[int]
+
+
+def _state(path: Path) -> _State | None:
+    """The state of a path; None when there is nothing."""
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    mode = found.st_mode
+    if stat.S_ISREG(mode):
+        return mode, found.st_size, found.st_mtime_ns
+    return (mode, os.readlink(path)) if stat.S_ISLNK(mode) else (mode,)
 
 
 def _entries(project: Project) -> Iterator[_Entry]:
@@ -167,7 +211,7 @@ def _is_environment(folder: str) -> bool:
     return any(os.path.lexists(os.path.join(folder, mark)) for mark in MARKS_OF_ENVIRONMENTS)
 
 
-def _copy(entry: _Entry, origin: Path, root: Path) -> None:
+def _copy(entry: _Entry, origin: Path, root: Path) -> _State:
     source, target = origin / entry.path, root / entry.path
     if stat.S_ISLNK(entry.mode):
         target.symlink_to(_link(source, origin, root))
@@ -176,6 +220,25 @@ def _copy(entry: _Entry, origin: Path, root: Path) -> None:
         target.chmod(stat.S_IMODE(entry.mode) | stat.S_IRWXU)
     else:
         shutil.copy2(source, target)
+    state = _state(target)
+    if state is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(target))
+    return state
+
+
+def _strays(root: Path, known: Collection[str]) -> Iterator[Path]:
+    """What stands below a root that is not known; of a folder, not what is in it."""
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        with os.scandir(root / folder) as found:
+            items = list(found)
+        for item in items:
+            path = f"{folder}/{item.name}" if folder else item.name
+            if path not in known:
+                yield Path(item.path)
+            elif item.is_dir(follow_symlinks=False):
+                waiting.append(path)
 
 
 def _link(source: Path, origin: Path, root: Path) -> str:
@@ -187,7 +250,15 @@ def _link(source: Path, origin: Path, root: Path) -> str:
     return str(root / Path(meant).relative_to(origin)) if os.path.isabs(said) else said
 
 
-def _remove(folder: Path) -> None:
+def _remove(path: Path) -> None:
+    """Removes a file, a link, or a folder with what is in it."""
+    if path.is_dir() and not path.is_symlink():
+        _remove_folder(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _remove_folder(folder: Path) -> None:
     try:
         shutil.rmtree(folder)
     except OSError:

@@ -114,7 +114,7 @@ def test_shown():
 
 
 def test_now_and_then():
-    seen = Path("seen")
+    seen = Path("..", "seen")
     seen.unlink() if seen.exists() else seen.touch()
     assert seen.exists()
 """
@@ -144,7 +144,7 @@ def fixed(root: Path, options: Options) -> Repair:
     with pytest.MonkeyPatch.context() as patch, shown(Console(quiet=True)) as progress:
         patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
         with Workspace(discover(root)) as copy, opened(copy.project, Git(root), progress) as scanner:
-            suite = Suite(copy.root, copy.project.python, copy.project.search_paths)
+            suite = Suite(copy.root, copy.project.python, copy.project.search_paths, tidy=copy.restore)
             return Fixer(root, scanner, suite, options, progress).run()
 
 
@@ -564,6 +564,93 @@ def test_the_next_likely_one_is_tried_where_the_tests_speak_against_the_first(
     assert cause.plan.replacement == replacement
     assert [line for _, line in changed(cause)] == [4, 7, 7]
     assert cause.restored == cause.broken
+
+
+HOOKS = """\
+class Step:
+    def run(self, value):
+        return self._run(value)
+
+    def _the_run(self, value):
+        return value + 1
+
+
+class Maker:
+    def makeBox(self, size):
+        return -size
+
+    def make_the_box(self, size):
+        return size
+
+
+def test_run():
+    assert Step().run(1) == 2
+
+
+def test_make():
+    assert Maker().make_box(3) == 3
+"""
+
+
+def test_after_a_refuted_choice_the_next_likely_one_is_tried(tmp_path: Path) -> None:
+    """A name with grounds, or alike but for an underscore, gives way where tests speak for the one after it."""
+    (tmp_path / "test_hooks.py").write_text(HOOKS)
+    repair = fixed(tmp_path, Options())
+    decisions = {cause.attribute: cause.ranking.decision for cause in repair.findings.causes}
+    assert decisions == {"_run": Decision.LIKELY, "make_box": Decision.CHOSEN}
+    assert {cause.plan.replacement for cause in repair.causes} == {"_the_run", "make_the_box"}
+    assert repair.comparison.restored == ("test_hooks.py::test_run", "test_hooks.py::test_make")
+
+
+LEFTOVERS = """\
+from pathlib import Path
+
+from store import Store
+
+
+def test_it():
+    out = Path("out.txt")
+    assert not out.exists()
+    out.write_text("once")
+    assert Store().count_stored_boxes() == 70
+    out.unlink()
+"""
+
+
+def test_what_a_failing_test_leaves_behind_does_not_fail_the_next_run(tmp_path: Path) -> None:
+    """Every run of the tests begins with the files of the project, whatever the run before has left."""
+    (tmp_path / "store.py").write_text(NEXT)
+    (tmp_path / "test_store.py").write_text(LEFTOVERS)
+    repair = fixed(tmp_path, Options())
+    assert repair.comparison.restored == ("test_store.py::test_it",)
+
+
+TOO_LATE = """\
+import unittest
+
+from store import Store
+
+
+class Tests(unittest.TestCase):
+    def test_raises(self):
+        self.assertRaises(TypeError, Store().count_bxes, 1)
+        self.assertRaises(AttributeError, Store(1).count_bxes)
+        with self.assertRaises(TypeError):
+            Store().count_bxes(1)
+"""
+
+
+def test_what_an_assertion_came_too_late_for_is_repaired(tmp_path: Path) -> None:
+    """`assertRaises(AttributeError, C.m)` asks for `m` before it expects anything; a call in `raises` need not fit."""
+    (tmp_path / "store.py").write_text(
+        "class Store:\n    def __init__(self, boxes=()):\n        self.boxes = boxes\n\n"
+        "    def count_boxes(self):\n        return self.boxes.count\n"
+    )
+    (tmp_path / "test_store.py").write_text(TOO_LATE)
+    repair = fixed(tmp_path, Options())
+    [cause] = repair.causes
+    assert ([line for _, line in changed(cause)], refused(cause)) == ([8, 9, 11], [])
+    assert repair.comparison.restored == ("test_store.py::Tests::test_raises",)
 
 
 def test_what_comes_to_light_after_a_second_try_is_repaired_too(tmp_path: Path) -> None:
@@ -1096,7 +1183,7 @@ def test_dead():
 
 
 def test_slow():
-    runs = Path(__file__).with_name("runs")
+    runs = Path(__file__).parents[1] / "runs"  # beside the copy: in it, nothing is left from run to run
     runs.write_text(runs.read_text() + "." if runs.exists() else ".")
     assert len(runs.read_text()) != 3
 """

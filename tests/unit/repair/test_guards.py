@@ -140,10 +140,14 @@ RAISES = [
     "with self.assertRaisesRegex(AttributeError, 'x'):\n    Ctx.gone()",
     "with pytest.RaisesGroup(AttributeError):\n    Ctx.gone()",
     "pytest.raises(AttributeError, lambda: Ctx.gone())",
-    "self.assertRaises(AttributeError, Ctx.gone, 1)",
-    "assert_raises(AttributeError, Ctx.gone)",
+    "self.assertRaises(AttributeError, run, lambda: Ctx.gone())",
     "@raises(AttributeError)\ndef test(): Ctx.gone()",
     "@pytest.mark.xfail(raises=AttributeError)\nclass T:\n    def test(self): Ctx.gone()",
+]
+# Python asks for these before anybody expects an error.
+EAGER = [
+    "self.assertRaises(AttributeError, Ctx.gone, 1)",
+    "assert_raises(AttributeError, Ctx.gone)",
 ]
 NO_RAISES = [
     "with pytest.raises(ValueError): Ctx.gone()",
@@ -183,6 +187,7 @@ NO_VERSION = [
         *((code, Guard.TRANSLATED) for code in TRANSLATED),
         *((code, Guard.SUPPRESS) for code in SUPPRESS),
         *((code, Guard.RAISES) for code in RAISES),
+        *((code, Guard.EAGER) for code in EAGER),
         *((code, Guard.VERSION) for code in VERSION),
         *((code, None) for code in (*NO_HASATTR, *NO_EXCEPT, *NO_SUPPRESS, *NO_RAISES, *NO_VERSION)),
     ],
@@ -271,8 +276,21 @@ def test_imports_are_guarded_by_what_they_raise(code: str, guard: Guard | None) 
         ("with pytest.raises(TypeError):\n    made(1)", Guard.RAISES),
         ("with pytest.raises(ValidationError):\n    made(1)", Guard.RAISES),
         ("self.assertRaises(TypeError, lambda: made(1))", Guard.RAISES),
-        ("try:\n    made(1)\nexcept TypeError:\n    pass", Guard.EXCEPT),
-        ("with suppress(TypeError):\n    made(1)", Guard.SUPPRESS),
+        ("self.assertRaises(TypeError, made(1))", Guard.EAGER),
+        ("try:\n    made(1)\nexcept TypeError:\n    pass", Guard.MISFIT),
+        ("with suppress(TypeError):\n    made(1)", Guard.MISFIT),
+        ("try:\n    kept = sorted(made(1))\nexcept TypeError:\n    kept = made()", Guard.MISFIT),
+        (
+            "try:\n    kept = sorted(self.made(1))\nexcept (TypeError, ValueError):\n    kept = old(self.made)",
+            Guard.MISFIT,
+        ),
+        (
+            "def test_one():\n    try:\n        made(1)\n        fail()\n    except TypeError:\n        pass",
+            Guard.MISFIT,
+        ),
+        # It is expected of `sorted`: what is made may not be comparable.
+        ("try:\n    kept = sorted(made(1))\nexcept TypeError:\n    kept = []", None),
+        ("try:\n    kept = sorted(made(1))\nexcept TypeError:\n    raise ValueError('no order')", None),
         ("if sys.version_info < (3, 11):\n    made(1)", Guard.VERSION),
         ("try:\n    made(1)\nexcept AttributeError:\n    pass", None),
         ("with suppress(AttributeError):\n    made(1)", None),

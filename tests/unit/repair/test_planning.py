@@ -189,6 +189,9 @@ BECOMES = {
     "make = Ctx.gone": "make = Ctx.made",
     "make = None or Ctx.gone": "make = None or Ctx.made",
     "if Ctx.gone in makers: Ctx.gone(a, b)": "if Ctx.made in makers: Ctx.made(a, b)",
+    "import pytest\nwith pytest.raises(TypeError): Ctx.gone(a)": (
+        "import pytest\nwith pytest.raises(TypeError): Ctx.made(a)"
+    ),
     "import functools\nx = functools.partial(Ctx.gone, 1)": "import functools\nx = functools.partial(Ctx.made, 1)",
     "from unittest.mock import patch\nwith patch('pkg.ctx.Ctx.gone'): pass": (
         "from unittest.mock import patch\nwith patch('pkg.ctx.Ctx.made'): pass"
@@ -213,6 +216,7 @@ STAYS = {
     "x = Ctx.gone(a, b, c, d)": Reason.TOO_MANY_ARGUMENTS,
     "x = Ctx.gone(a, b, other=c)": Reason.UNKNOWN_KEYWORD,
     "x = Ctx.gone(*[a, b])": Reason.STAR_ARGUMENTS,
+    "import pytest\nwith pytest.raises(ValueError): Ctx.gone(a)": Reason.NEEDS_INPUT,
     "x = Strict.gone(a, b)": Reason.TOO_MANY_ARGUMENTS,
     "async def f(): await Ctx.gone(a, b)": Reason.ASYNC_MISMATCH,
     "Ctx.gone = 1": Reason.NOT_A_LOAD,

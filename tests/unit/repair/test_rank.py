@@ -319,6 +319,14 @@ def test_private_names_lose(owned: tuple[Owner, Mapping[str, Member], Path]) -> 
     assert min(private.evidence, key=lambda each: each.weight).clue is Clue.PRIVATE
 
 
+def test_the_public_name_of_a_private_one_needs_the_tests(
+    owned: tuple[Owner, Mapping[str, Member], Path],
+) -> None:
+    """`get_order` may well call `_get_order`: that the names are alike is no ground to put it in the other's place."""
+    ranking = asked(owned, "_get_order", ["shop._get_order(1)"])
+    assert (ranking.decision, ranking.candidates[0].name) == (Decision.LIKELY, "get_order")
+
+
 # --- gates ---
 
 

@@ -247,6 +247,14 @@ def test_an_early_end_is_told(tmp_path: Path, death: str, exit_code: int, reason
         assert result.cases["test_it.py::test_b"].reason == result.interrupted
 
 
+def test_what_tests_leave_may_end_pytest_itself(tmp_path: Path) -> None:
+    """When all tests have run, a run is whole, though something they broke for good kills pytest afterwards."""
+    root = project(tmp_path, {"test_it.py": "import os\ndef test_a(): os.chdir = None\ndef test_b(): pass\n"})
+    result = Suite(root, PYTHON, [root]).run(watched={"test_it.py": [3]})
+    assert (result.exit_code, result.interrupted, result.executed) == (1, None, frozenset({("test_it.py", 3)}))
+    assert outcomes(result) == [("test_it.py::test_a", "passed"), ("test_it.py::test_b", "passed")]
+
+
 HANGS = """\
 import pathlib, subprocess, time
 child = subprocess.Popen(["sleep", "600"])

@@ -255,7 +255,7 @@ x.gone
 
 
 def test_what_goes_on_as_it_is_is_passed_on() -> None:
-    """An attribute that is an argument, kept, returned or in a display; not one that is called, tested or a base."""
+    """An attribute that is, or may be, an argument, kept, returned or in a display; none called, tested or a base."""
     syntax = syntax_of(
         """
 subscribe(x.gone)
@@ -272,10 +272,13 @@ def f(): return x.gone
 [x.gone], {"a": x.gone}, (x.gone, 1)
 kept[x.gone], {x.gone: 1}, x.gone == 1
 x.gone.kept = x.gone[0] = 1
+kept = same and x.other or x.gone
+kept = x.gone or other
+subscribe(x.gone if same else other), subscribe(other if x.gone else same)
 """
     )
     passed_on = [reference.position.line for reference in syntax.references(["gone"]) if reference.passed_on]
-    assert passed_on == [2, 3, 4, 10, 11, 12, *[13] * 3]
+    assert passed_on == [2, 3, 4, 10, 11, 12, *[13] * 3, 16, 18]
 
 
 def test_what_takes_only_callables_calls_later() -> None:

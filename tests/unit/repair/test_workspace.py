@@ -83,6 +83,32 @@ def test_the_copy_holds_the_files_to_the_byte_with_their_modes(root: Path) -> No
         assert files_below(root)["plain.py"] == AWKWARD["plain.py"]
 
 
+def test_what_tests_left_is_taken_back(root: Path) -> None:
+    """New files, folders and links go, what was changed or removed is copied again; sources keep their changes."""
+    write_files(root, {"shop.py": b"a = 1\n", "data/a.txt": b"a", "data/b.txt": b"b", "more/c.txt": b"c"})
+    (root / "link").symlink_to("data/a.txt")
+    (root / "tool.sh").write_bytes(b"#!/bin/sh\n")
+    (root / "tool.sh").chmod(0o755)
+    with Workspace(project_of(root)) as workspace:
+        copy = workspace.root
+        (copy / "shop.py").write_bytes(b"a = 2\n")
+        write_files(copy, {"new.txt": b"", "out/deep/new.txt": b"", "data/new.py": b""})
+        (copy / "data/c").symlink_to(root / "data")
+        (copy / "data/a.txt").write_bytes(b"A")
+        (copy / "data/b.txt").unlink()
+        shutil.rmtree(copy / "more")
+        (copy / "link").unlink()
+        (copy / "link").mkdir()
+        (copy / "tool.sh").chmod(0o644)
+        (copy / "data").chmod(0)
+        workspace.restore()
+        assert files_below(copy) == {**files_below(root), "shop.py": b"a = 2\n"}
+        assert os.readlink(copy / "link") == "data/a.txt"
+        assert stat.S_IMODE((copy / "tool.sh").stat().st_mode) == 0o755
+        assert not (copy / "out").exists()
+        assert files_below(root)["data/a.txt"] == b"a"
+
+
 LEFT_OUT: Mapping[str, bytes] = {
     ".git/HEAD": b"",
     "sub/.git": b"gitdir: elsewhere",
