@@ -144,11 +144,12 @@ class Account:
 
     @property
     def is_refuted(self) -> bool:
-        """Whether the tests have spoken against a replacement, at every place; then another name may be tried.
+        """Whether the tests have spoken against what was only likely, at every place; then another name may be tried.
 
-        Not against what a person named; and for a parameter there is one that is likely, and no other.
+        For a parameter there is one that is likely, and no other. What was chosen has grounds: where a test fails with
+        it, another name that makes it pass would hide why.
         """
-        may_be = not self.is_told and self.cause.kind.is_attribute and not self.kept
+        may_be = self.is_trial and self.cause.kind.is_attribute and not self.kept
         return may_be and any(each.refusal.reason in _REFUTED for each in self.taken_back)
 
     @property

@@ -22,6 +22,8 @@ from netra_repair.syntax import Syntax
 from netra_repair.value_uses import calls_of, is_looked_for, is_recognized, uses_value
 
 _METHODS = (MemberKind.INSTANCE_METHOD, MemberKind.CLASS_METHOD, MemberKind.STATIC_METHOD, MemberKind.FUNCTION)
+# What a test may mean that expects a TypeError of a call.
+_MISFITS = (Reason.TOO_MANY_ARGUMENTS, Reason.UNKNOWN_KEYWORD, Reason.NEEDS_INPUT)
 # The name that an import gives to what it imports; what may stand between the words.
 _BETWEEN = r"(?:[ \t\f]|\\\r?\n|#[^\r\n]*|[\r\n])*"
 _ALIAS = re.compile(rf"{_BETWEEN}\bas\b{_BETWEEN}(\w+)")
@@ -67,9 +69,7 @@ def fit(site: Site, member: Member, past: Past | None = None) -> Bound | Refusal
     if reference.awaited is not member.is_async:
         return Refusal(Reason.ASYNC_MISMATCH, f"`{member.name}` is {'' if member.is_async else 'not '}to be awaited")
     renamed = dict(past.renamed_parameters) if past is not None else {}
-    before = past.signature if past is not None else None
-    bound = bind(arguments, member.signature, renamed=renamed, before=before)
-    return Bound(()) if reference.is_to_misfit and isinstance(bound, Refusal) else bound
+    return bind(arguments, member.signature, renamed=renamed, before=past.signature if past is not None else None)
 
 
 def _begun(arguments: Sequence[Argument], member: Member) -> Bound | Refusal:
@@ -173,6 +173,9 @@ class Fitter:
             return self._string(site, syntax, name)
         found = fit(site, member, self._cause.past)
         if isinstance(found, Refusal):
+            is_certain = self._cause.ranking.decision is Decision.CHOSEN
+            if is_certain and found.reason in _MISFITS and syntax.is_to_misfit(site.reference):
+                return Fit((Edit(site.reference.name, name),), "a test expects that its arguments do not fit")
             return found
         if site.reference.arguments is None:
             return self._uncalled(site, syntax, member)

@@ -108,7 +108,6 @@ class Fixer:
         if self._withdraw_unconfirmed(current, latest.causes, is_trial=False):
             current = self._run_all()
             latest = self._scanner.scan(self._options.paths, current)
-            current, latest = self._confirmed_trials(current, latest)  # of what is likely in place of it
         self._tests.regressed(before, current)  # finds the flaky ones that were not known to be
         comparison = compare(before, current, self._tests.flaky)
         causes = tuple(account.settled.closed(comparison, current, self._origin) for account in self._accounts)

@@ -10,6 +10,7 @@ from netra_repair.causes import Proof, Site
 from netra_repair.definitions import Definitions
 from netra_repair.diagnostics import CauseKind
 from netra_repair.owners import Owner
+from netra_repair.references import Guard
 from netra_repair.sightings import Sighting
 
 
@@ -161,10 +162,13 @@ def _sites(related: Iterable[Sighting]) -> tuple[Site, ...]:
                 sighting.reference, sighting.receiver, sighting.access, (sighting.proof,), sighting.refusal, tests
             )
         else:
+            # What a test failed of is not guarded by what the checker alone cannot tell from a guard.
+            told = sighting if seen.reference.guard is Guard.SWALLOWED else seen
             sites[place] = replace(
                 seen,
+                reference=told.reference,
                 proofs=tuple(sorted({*seen.proofs, sighting.proof})),
-                refusal=seen.refusal or sighting.refusal,
+                refusal=told.refusal if told is sighting else seen.refusal or sighting.refusal,
                 tests=tuple(sorted({*seen.tests, *tests})),
                 others=tuple(sorted({*seen.others, sighting.receiver} - {seen.receiver})),
             )

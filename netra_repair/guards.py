@@ -114,31 +114,50 @@ class Guards:
                 continue
             if region.guard in (Guard.RAISES, Guard.EAGER, Guard.VERSION):
                 return region.guard
-            if "TypeError" in region.errors and not self._is_meant_for_others(region, call):
-                return Guard.MISFIT
+            if "TypeError" in region.errors:
+                return Guard.SWALLOWED if self._may_be_of_others(region, call) else Guard.MISFIT
         return None
 
     def is_to_misfit(self, call: cst.Call) -> bool:
-        """Whether a test expects a TypeError of a call."""
+        """Whether a test expects a TypeError of a call, and does nothing else there: `with raises(TypeError): f(1)`."""
         start, _ = self._layout.inner(call)
-        return any(
+        expected = any(
             region.guard is Guard.RAISES and "TypeError" in region.errors and region.start <= start < region.end
             for region in self._regions
         )
+        if not expected:
+            return False
+        parents = [parent for _, parent in self._layout.line_of_descent(call)]
+        match parents:
+            case [cst.Lambda(), *_]:
+                return True
+            case [cst.Expr(), cst.SimpleStatementLine(body=[_]), cst.IndentedBlock(body=[_]), cst.With(), *_]:
+                return True
+            case [cst.Expr(), cst.SimpleStatementSuite(body=[_]), cst.With(), *_]:
+                return True
+            case _:
+                return False
 
-    def _is_meant_for_others(self, region: Region, call: cst.Call) -> bool:
-        """Whether the `TypeError` that a `try` expects is that of what it does beside a call.
+    def _may_be_of_others(self, region: Region, call: cst.Call) -> bool:
+        """Whether the TypeError that a `try` expects may be that of what it does beside a call.
 
         Who expects that a call does not fit tries nothing else, or calls the same in another way then; or tests it.
         """
         if not region.handlers or self._is_in_test(call):
             return False
+        own = self._layout.outer(call)
         others = (
             other
             for other in self._layout.of_type(cst.Call)
-            if other is not call and region.start <= self._layout.outer(other)[0] < region.end
+            if region.start <= self._layout.outer(other)[0] < region.end
+            and not own[0] <= self._layout.outer(other)[0] < own[1]
+            and not self._is_raised(other)
         )
         return any(others) and not self._names(region.handlers, called(call)[0])
+
+    def _is_raised(self, call: cst.Call) -> bool:
+        parents = (parent for _, parent in self._layout.line_of_descent(call))
+        return any(isinstance(parent, cst.Raise) for parent in parents)
 
     def _is_in_test(self, call: cst.Call) -> bool:
         parents = (parent for _, parent in self._layout.line_of_descent(call))
@@ -250,23 +269,24 @@ class Guards:
 
     def _of_calls(self) -> Iterator[Region]:
         """`raises(AttributeError, lambda: …)`, `assertRaises(AttributeError, C.m)`; decorators that expect failure."""
+        expected: dict[cst.Call, frozenset[str]] = {}
         for call in self._layout.of_type(cst.Call):
             name = called(call)[0]
             expects = keywords(call).get("raises") if name == "xfail" else None
             errors = _expected(call) if _RAISES.fullmatch(name) else frozenset(_exceptions(expects) if expects else ())
             if errors:
+                expected[call] = errors
                 yield Region(*self._layout.outer(call), Guard.EAGER, errors=errors)
-                for place in (*self._deferred(call), decorated(self._layout, call)):
-                    if place is not None:
-                        yield Region(*place, Guard.RAISES, errors=errors)
-
-    def _deferred(self, call: cst.Call) -> Iterator[Place]:
-        """What stands in a call and is done when that runs: bodies of lambdas, and names in strings."""
-        start, end = self._layout.outer(call)
-        for node in (*self._layout.of_type(cst.Lambda), *self._layout.of_type(cst.SimpleString)):
-            place = self._layout.outer(node)
-            if start <= place[0] and place[1] <= end:
-                yield place
+                body = decorated(self._layout, call)
+                if body is not None:
+                    yield Region(*body, Guard.RAISES, errors=errors)
+        # What stands in such a call and is done when that runs: bodies of lambdas, and names in strings.
+        deferred = (*self._layout.of_type(cst.Lambda), *self._layout.of_type(cst.SimpleString)) if expected else ()
+        for node in deferred:
+            around = (parent for _, parent in self._layout.line_of_descent(node) if isinstance(parent, cst.Call))
+            errors = next((expected[each] for each in around if each in expected), frozenset())
+            if errors:
+                yield Region(*self._layout.outer(node), Guard.RAISES, errors=errors)
 
     def _asserted(self, question: cst.Call) -> bool | None:
         """What an assertion around a question says of the answer; None when there is no assertion around it."""

@@ -17,7 +17,7 @@ _ARTICLE = 0.87  # below another spelling of the same words, and above different
 _DIFFERENT = 0.85
 _SYNONYM = 0.8
 _PLURAL = 0.7
-_ABBREVIATION = 0.7
+_ABBREVIATION = 0.5  # below the whole name with a word more: `iterfind` is no `iter`, and may be `iterfind_now`
 _OPPOSITE = 0.1
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+")

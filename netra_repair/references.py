@@ -37,6 +37,7 @@ class Guard(StrEnum):
     TRANSLATED = "inside `try` … `except AttributeError` that raises another exception"
     SUPPRESS = "inside `contextlib.suppress(AttributeError)`"
     MISFIT = "inside `try` … `except TypeError` or `suppress(TypeError)`"
+    SWALLOWED = "inside `try` … `except TypeError`, which may be meant for something else there"
     RAISES = "inside `pytest.raises(…)` or `assertRaises(…)` for the error it gives"
     EAGER = "an argument of `raises(…)` or `assertRaises(…)`, evaluated before these expect anything"
     CREATED = "created right there, by `setattr`, `create=True` or `raising=False`"
@@ -93,7 +94,6 @@ class Reference:
         in_string: whether the place is inside an f-string's braces.
         passed_on: whether the value, not called there, is handed to a call, kept, returned or put into a display:
             `subscribe(self.changed)`, `handlers = {"changed": self.changed}`.
-        is_to_misfit: whether a test expects a TypeError of the call, whose arguments are not to fit then.
         called_later: what it will be called with, as far as that is said where it is handed to what takes only what can
             be called: of `partial(self.changed, 1)` the 1, of `Thread(target=self.run)` nothing; else None.
     """
@@ -112,7 +112,6 @@ class Reference:
     scope: str = ""
     in_string: bool = False
     passed_on: bool = False
-    is_to_misfit: bool = False
     called_later: tuple[Argument, ...] | None = None
 
     @property

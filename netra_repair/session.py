@@ -68,7 +68,7 @@ class Session(ExitStack):
         """The tests of the project itself, or of a copy, which is as it was after each run."""
         project = self.project if copy is None else copy.project
         suite = Suite(project.root, project.python, project.search_paths, tuple(arguments or ()))
-        return suite if copy is None else replace(suite, tidy=copy.restore)
+        return suite if copy is None else replace(suite, around=copy.as_it_is)
 
     def tests(self, suite: Suite) -> SuiteResult:
         self.progress.step("running the tests")

@@ -27,6 +27,9 @@ from netra_repair.triage import Triage
 # Their receivers are names of modules and texts: what a file imports tells, not a type.
 _BY_IMPORTS = (Use.IMPORT, Use.STRING)
 
+# What guards nothing where a test failed all the same.
+_NO_GUARDS_OF_FAILURES = (Guard.TRANSLATED, Guard.EAGER, Guard.SWALLOWED)
+
 _MOVED = Refusal(Reason.NOT_PROVEN, "no attribute of the name stands there")
 
 
@@ -386,6 +389,7 @@ class Sighter:
         reference = self._files.around(raised.path, [span.start]).call_covering(span)
         if reference is None:
             return None
+        reference = _failed_of(reference)
         member = self._receivers.callee(source, reference.expression) or self._classes.method_named(raised.callee)
         if member is None or not member.owner.is_inside:
             return None
@@ -439,9 +443,9 @@ def _placed(site: Site, syntax: Syntax) -> Site:
 def _failed_of(reference: Reference) -> Reference:
     """Where a test failed of it, what only raises another exception guards nothing; else it may tell of a contract.
 
-    Nor does `assertRaises(AttributeError, C.m)`, which came too late then.
+    Nor does `assertRaises(AttributeError, C.m)`, which came too late then, nor an `except` for something else.
     """
-    return replace(reference, guard=None) if reference.guard in (Guard.TRANSLATED, Guard.EAGER) else reference
+    return replace(reference, guard=None) if reference.guard in _NO_GUARDS_OF_FAILURES else reference
 
 
 def _guarded(reference: Reference) -> Refusal | None:
@@ -452,7 +456,7 @@ def _guarded(reference: Reference) -> Refusal | None:
             return Refusal(Reason.ABSENCE_TEST, f"a test asserts that it is absent: {reference.guard}")
         case Guard.VERSION:
             return Refusal(Reason.UNREACHABLE, f"it is meant for another interpreter: {reference.guard}")
-        case Guard.MISFIT:
+        case Guard.MISFIT | Guard.SWALLOWED:
             return Refusal(Reason.GUARDED, f"the code expects that the call may not fit: {reference.guard}")
         case _:
             return Refusal(Reason.GUARDED, f"the code expects that it may be absent: {reference.guard}")

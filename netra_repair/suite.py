@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,14 +47,14 @@ class Suite:
         python: the project's interpreter.
         import_paths: the folders that the project's modules are imported from, inside `root`.
         arguments: the user's own for pytest; they come last.
-        tidy: called after each run, to take back what the tests left in the folder.
+        around: entered for each run, to take back what the tests did in the folder.
     """
 
     root: Path
     python: Path
     import_paths: Sequence[Path]
     arguments: Sequence[str] = ()
-    tidy: Callable[[], None] = lambda: None
+    around: Callable[[], AbstractContextManager[object]] = nullcontext
 
     def run(
         self,
@@ -90,11 +90,11 @@ class Suite:
             folder = Path(name)
             self._prepare(folder, tests, watched or {}, {"listening": listening, "alone": alone})
             began = time.monotonic()
-            exit_code, timed_out = self._start(folder, timeout_s)
+            with self.around():
+                exit_code, timed_out = self._start(folder, timeout_s)
             seconds = time.monotonic() - began
             records = _Records.read(folder / "records")
             output = _tail(folder / "output")
-        self.tidy()
         if not timed_out:
             self._check(records, exit_code, output)
         return records.result(exit_code, seconds, output, f"stopped after {timeout_s:g} s" if timed_out else None)

@@ -17,6 +17,7 @@ from netra_repair.namings import Naming, Namings
 from netra_repair.references import Argument, Guard, Reference, Use
 from netra_repair.source import Source, Span, UnparsableSource
 from netra_repair.string_targets import Probe
+from netra_repair.value_uses import calls_of
 
 _FORMATTED = (cst.FormattedStringExpression, cst.TemplatedStringExpression)
 
@@ -119,6 +120,11 @@ class Syntax:
             case _:
                 return None
 
+    def is_to_misfit(self, reference: Reference) -> bool:
+        """Whether a test expects a TypeError of the call of a reference of this file, and does nothing else there."""
+        naming = self._namings.ending_at(self.source.index_of_offset(reference.name.end))
+        return naming is not None and naming.call is not None and self._guards.is_to_misfit(naming.call)
+
     def imported_as(self, reference: Reference) -> str | None:
         """What stands left of the dot, by the file's imports and its own classes alone.
 
@@ -189,7 +195,6 @@ class Syntax:
             scope=self._scope(naming.node),
             in_string=any(isinstance(parent, _FORMATTED) for _, parent in self._layout.line_of_descent(naming.node)),
             passed_on=naming.use is Use.REFERENCE and self._is_passed_on(naming.node),
-            is_to_misfit=naming.use is Use.CALL and call is not None and self._guards.is_to_misfit(call),
             called_later=self._called_later(naming.node) if naming.use is Use.REFERENCE else None,
         )
 
@@ -204,18 +209,29 @@ class Syntax:
                 return None
 
     def _is_passed_on(self, node: cst.CSTNode) -> bool:
+        match self._layout.parent(node):
+            case cst.Arg() as argument:
+                return isinstance(self._layout.parent(argument), cst.Call)
+            case cst.Assign(value=kept) | cst.AnnAssign(value=kept) | cst.Return(value=kept):
+                return kept is node
+            case cst.Element():
+                return True
+            case cst.DictElement(value=kept):
+                return kept is node
+            case cst.BooleanOperation() | cst.IfExp():
+                return self._is_one_of_callables(node)
+            case _:
+                return False
+
+    def _is_one_of_callables(self, node: cst.CSTNode) -> bool:
+        """Whether what is called by a name afterwards is this or another: `check = strict and x.same or x.like`."""
         for child, parent in self._layout.line_of_descent(node):
             match parent:
-                case cst.Arg():
-                    return isinstance(self._layout.parent(parent), cst.Call)
-                case cst.Assign(value=kept) | cst.AnnAssign(value=kept) | cst.Return(value=kept):
-                    return kept is child
-                case cst.Element():
-                    return True
-                case cst.DictElement(value=kept):
-                    return kept is child
-                case cst.BooleanOperation(left=tested) | cst.IfExp(test=tested) if tested is not child:
-                    continue  # what it gives, where it is not what decides
+                case cst.BooleanOperation(left=tested) | cst.IfExp(test=tested):
+                    if tested is child:
+                        return False  # it decides, and is not what the whole gives
+                case cst.Assign(targets=[cst.AssignTarget(target=cst.Name(value=name))]):
+                    return any(calls_of(self._layout, name))
                 case _:
                     return False
         return False

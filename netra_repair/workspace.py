@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import signal
 import stat
 import tempfile
 import threading
-from collections.abc import Collection, Iterator
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -41,7 +40,7 @@ class Workspace:
         self._origin = project
         self._limit = limit
         self._folder: Path | None = None
-        self._copied: dict[_Entry, _State] = {}
+        self._copied: dict[str, tuple[_Entry, _State]] = {}
         self._handlers: dict[signal.Signals, signal.Handlers] = {}
 
     def __enter__(self) -> Self:
@@ -87,30 +86,53 @@ class Workspace:
             return ("tests ran in a copy without .git; those that call git see no repository",)
         return ()
 
-    def restore(self) -> None:
-        """Takes back what tests left: new files go, and files that they changed or removed are copied again.
+    @contextmanager
+    def as_it_is(self) -> Iterator[None]:
+        """Takes back what is done in the copy in the block: by tests, which may stumble over what earlier ones left.
 
-        So each run of the tests begins with the same files: one that fails halfway may leave some that the next one
-        stumbles over. Sources stay as they are, since the changes that are tested stand in them.
+        What is new goes; what was changed or removed comes back: sources as they were at the beginning of the block,
+        since the changes that are tested stand in them, other files as the project has them.
 
         Raises:
-            OSError: when a file cannot be copied.
+            ProjectError: when that cannot be done.
         """
-        for entry, state in self._copied.items():
-            folder = self.root / entry.path
-            if stat.S_ISDIR(entry.mode) and _state(folder) != state and folder.is_dir() and not folder.is_symlink():
-                folder.chmod(stat.S_IMODE(state[0]))  # else nobody sees what is in it
-        for path in _strays(self.root, {entry.path for entry in self._copied}):
-            _remove(path)
-        sources = frozenset(self._origin.sources)
-        for entry, state in self._copied.items():
-            target = self.root / entry.path
-            found = _state(target)
-            if found == state or (found is not None and entry.path in sources):
-                continue
-            _remove(target)
-            with suppress(FileNotFoundError):  # the project itself has lost it meanwhile
-                self._copied[entry] = _copy(entry, self._origin.root, self.root)
+        sources = ((self.root / path, path) for path in self._origin.sources)
+        changed = {
+            path: (_state_of(target), target.read_bytes())
+            for target, path in sources
+            if path in self._copied and _state(target) not in (self._copied[path][1], None)
+        }
+        try:
+            yield
+        finally:
+            try:
+                self._restore(changed)
+            except OSError as error:
+                raise ProjectError(
+                    f"what the tests did to the copy cannot be taken back: {error.filename}: {error.strerror}",
+                    "let them write to a temporary folder",
+                ) from error
+
+    def _restore(self, changed: Mapping[str, tuple[_State, bytes]]) -> None:
+        """From the root downwards, so that nothing is reached through a link that a test made.
+
+        Args:
+            changed: the state and the content of the files that are not to be as the project has them.
+        """
+        _restore_folder(self.root, stat.S_IRWXU, "", self._copied)
+        for path, (entry, state) in self._copied.items():
+            target = self.root / path
+            if stat.S_ISDIR(entry.mode):
+                _restore_folder(target, stat.S_IMODE(state[0]), f"{path}/", self._copied)
+            elif path in changed:
+                state, content = changed[path]
+                if _state(target) != state:
+                    _discard(target)
+                    target.write_bytes(content)
+                    target.chmod(stat.S_IMODE(state[0]))
+            elif _state(target) != state and os.path.lexists(self._origin.root / path):
+                _discard(target)
+                self._copied[path] = entry, _copy(entry, self._origin.root, self.root)
 
     def _make(self) -> None:
         try:
@@ -120,7 +142,7 @@ class Workspace:
             self.root.mkdir()
             for entry in entries:
                 with suppress(FileNotFoundError):  # gone since it was listed: a log, a lock of an editor
-                    self._copied[entry] = _copy(entry, self._origin.root, self.root)
+                    self._copied[entry.path] = entry, _copy(entry, self._origin.root, self.root)
         except OSError as error:
             raise ProjectError(
                 f"{self._origin.root} cannot be copied: {error.filename}: {error.strerror}",
@@ -177,9 +199,13 @@ _State = tuple[int, int, int] | tuple[int, str] | tuple[int]
 def _state(path: Path) -> _State | None:
     """The state of a path; None when there is nothing."""
     try:
-        found = path.lstat()
+        return _state_of(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def _state_of(path: Path) -> _State:
+    found = path.lstat()
     mode = found.st_mode
     if stat.S_ISREG(mode):
         return mode, found.st_size, found.st_mtime_ns
@@ -220,25 +246,26 @@ def _copy(entry: _Entry, origin: Path, root: Path) -> _State:
         target.chmod(stat.S_IMODE(entry.mode) | stat.S_IRWXU)
     else:
         shutil.copy2(source, target)
-    state = _state(target)
-    if state is None:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(target))
-    return state
+    return _state_of(target)
 
 
-def _strays(root: Path, known: Collection[str]) -> Iterator[Path]:
-    """What stands below a root that is not known; of a folder, not what is in it."""
-    waiting = [""]
-    while waiting:
-        folder = waiting.pop()
-        with os.scandir(root / folder) as found:
-            items = list(found)
-        for item in items:
-            path = f"{folder}/{item.name}" if folder else item.name
-            if path not in known:
-                yield Path(item.path)
-            elif item.is_dir(follow_symlinks=False):
-                waiting.append(path)
+def _restore_folder(folder: Path, mode: int, prefix: str, known: Collection[str]) -> None:
+    """Makes a folder what it was, but for the files that are to be in it.
+
+    Args:
+        folder: where it stands.
+        mode: its permissions.
+        prefix: what the known paths in it begin with.
+        known: everything that is not new.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        _discard(folder)
+        folder.mkdir()
+    folder.chmod(mode)
+    with os.scandir(folder) as found:
+        strays = [Path(item.path) for item in found if f"{prefix}{item.name}" not in known]
+    for stray in strays:
+        _discard(stray)
 
 
 def _link(source: Path, origin: Path, root: Path) -> str:
@@ -250,8 +277,8 @@ def _link(source: Path, origin: Path, root: Path) -> str:
     return str(root / Path(meant).relative_to(origin)) if os.path.isabs(said) else said
 
 
-def _remove(path: Path) -> None:
-    """Removes a file, a link, or a folder with what is in it."""
+def _discard(path: Path) -> None:
+    """Removes a file, a link, or a folder with what is in it, if there is one."""
     if path.is_dir() and not path.is_symlink():
         _remove_folder(path)
     else:

@@ -66,7 +66,6 @@ class Recorder:
         self._watch = Watch(job) if job.watched else None
         self._threads = Threads(job)
         self._caught = Caught(job) if job.listening else None
-        self._has_finished = False
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_load_initial_conftests(self, early_config: pytest.Config) -> Generator[None, Any, None]:
@@ -227,22 +226,19 @@ class Recorder:
         """Keeps pytest's own failure."""
         self.job.write(broken=said(excinfo.value))
 
-    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    @pytest.hookimpl(hookwrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, None]:
         """Writes what the whole process knows as soon as all tests have run: what they left may end pytest itself."""
         outcome = yield
-        if outcome.excinfo is None and not self.job.in_worker:
+        if outcome.excinfo is None:
             self._finish(session)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """The same, where the tests did not come to their end; a worker hands it to the controller."""
+        """The same, also of tests that did not come to their end; a worker hands it to the controller."""
         self._finish(session)
 
     @_harmless
     def _finish(self, session: Any) -> None:
-        if self._has_finished:
-            return
-        self._has_finished = True
         known: Facts = {"foreign": _foreign(self.job)}
         if self._watch is not None and self._watch.working:
             known["executed"] = sorted(self._watch.executed)

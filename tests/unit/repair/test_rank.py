@@ -325,6 +325,8 @@ def test_the_public_name_of_a_private_one_needs_the_tests(
     """`get_order` may well call `_get_order`: that the names are alike is no ground to put it in the other's place."""
     ranking = asked(owned, "_get_order", ["shop._get_order(1)"])
     assert (ranking.decision, ranking.candidates[0].name) == (Decision.LIKELY, "get_order")
+    private = asked(owned, "_Archive", ["shop._Archive(1)"])
+    assert (private.decision, private.candidates[0].name) == (Decision.CHOSEN, "_archive")
 
 
 # --- gates ---
@@ -513,6 +515,12 @@ def test_an_article_is_less_than_another_word() -> None:
     with_article = likeness("transform_node", "the_transform_node")
     assert likeness("transform_node", "transform_token_node") < with_article < SAME_NAME
     assert likeness("vector_a", "vector") < with_article
+
+
+def test_a_name_with_a_word_more_is_nearer_than_half_a_word() -> None:
+    """What begins like another word is less alike than what has the whole name in it."""
+    apart = WEIGHTS.ahead / WEIGHTS.name
+    assert likeness("iterfind", "iter") + apart < likeness("iterfind", "iterfind_now")
 
 
 @pytest.mark.parametrize(

@@ -272,13 +272,17 @@ def f(): return x.gone
 [x.gone], {"a": x.gone}, (x.gone, 1)
 kept[x.gone], {x.gone: 1}, x.gone == 1
 x.gone.kept = x.gone[0] = 1
+check = same and x.other or x.gone
 kept = same and x.other or x.gone
-kept = x.gone or other
-subscribe(x.gone if same else other), subscribe(other if x.gone else same)
+check = x.gone or other
+check = other if x.gone else same
+check = x.gone if same else other
+subscribe(x.gone if same else other)
+check(1)
 """
     )
     passed_on = [reference.position.line for reference in syntax.references(["gone"]) if reference.passed_on]
-    assert passed_on == [2, 3, 4, 10, 11, 12, *[13] * 3, 16, 18]
+    assert passed_on == [2, 3, 4, 10, 11, 12, *[13] * 3, 16, 20]
 
 
 def test_what_takes_only_callables_calls_later() -> None:

@@ -83,30 +83,72 @@ def test_the_copy_holds_the_files_to_the_byte_with_their_modes(root: Path) -> No
         assert files_below(root)["plain.py"] == AWKWARD["plain.py"]
 
 
-def test_what_tests_left_is_taken_back(root: Path) -> None:
-    """New files, folders and links go, what was changed or removed is copied again; sources keep their changes."""
-    write_files(root, {"shop.py": b"a = 1\n", "data/a.txt": b"a", "data/b.txt": b"b", "more/c.txt": b"c"})
+def test_what_tests_do_to_the_copy_is_taken_back(root: Path) -> None:
+    """New files, folders and links go, what was changed or removed comes back; sources keep the changes from before."""
+    write_files(root, {"shop.py": b"a = 1\n", "stock.py": b"b = 1\n", "pkg/gone.py": b"c = 1\n", "pkg/kept.py": b""})
+    write_files(root, {"data/a.txt": b"a", "data/b.txt": b"b", "more/c.txt": b"c"})
     (root / "link").symlink_to("data/a.txt")
     (root / "tool.sh").write_bytes(b"#!/bin/sh\n")
     (root / "tool.sh").chmod(0o755)
     with Workspace(project_of(root)) as workspace:
         copy = workspace.root
-        (copy / "shop.py").write_bytes(b"a = 2\n")
-        write_files(copy, {"new.txt": b"", "out/deep/new.txt": b"", "data/new.py": b""})
-        (copy / "data/c").symlink_to(root / "data")
-        (copy / "data/a.txt").write_bytes(b"A")
-        (copy / "data/b.txt").unlink()
-        shutil.rmtree(copy / "more")
-        (copy / "link").unlink()
-        (copy / "link").mkdir()
-        (copy / "tool.sh").chmod(0o644)
-        (copy / "data").chmod(0)
-        workspace.restore()
-        assert files_below(copy) == {**files_below(root), "shop.py": b"a = 2\n"}
+        for path in ("shop.py", "pkg/gone.py"):
+            (copy / path).write_bytes(b"mended\n")
+        with workspace.as_it_is():
+            write_files(copy, {"new.txt": b"", "out/deep/new.txt": b"", "data/new.py": b"", "shop.py": b"by a test\n"})
+            (copy / "stock.py").write_bytes(b"by a test\n")
+            shutil.rmtree(copy / "pkg")
+            (copy / "data/c").symlink_to(root / "data")
+            (copy / "data/a.txt").write_bytes(b"A")
+            (copy / "data/b.txt").unlink()
+            shutil.rmtree(copy / "more")
+            (copy / "link").unlink()
+            (copy / "link").mkdir()
+            (copy / "tool.sh").chmod(0o644)
+            (copy / "data").chmod(0)
+        mended = {"shop.py": b"mended\n", "pkg/gone.py": b"mended\n"}
+        assert files_below(copy) == {**files_below(root), **mended}
         assert os.readlink(copy / "link") == "data/a.txt"
         assert stat.S_IMODE((copy / "tool.sh").stat().st_mode) == 0o755
+        assert stat.S_IMODE((copy / "data").stat().st_mode) & 0o700 == 0o700
         assert not (copy / "out").exists()
         assert files_below(root)["data/a.txt"] == b"a"
+
+
+def test_no_link_that_a_test_made_is_followed(root: Path, tmp_path: Path) -> None:
+    """What stands behind a link keeps its content and its mode, whatever folder the link has replaced."""
+    write_files(root, {"data/sub/a.txt": b"a", "loop/b.txt": b"b"})
+    write_files(tmp_path, {"other/sub/a.txt": b"theirs"})
+    (tmp_path / "other/sub").chmod(0o500)
+    with Workspace(project_of(root)) as workspace, workspace.as_it_is():
+        for name, target in (("data", str(tmp_path / "other")), ("loop", "loop")):
+            shutil.rmtree(workspace.root / name)
+            (workspace.root / name).symlink_to(target)
+    assert files_below(tmp_path / "other") == {"sub/a.txt": b"theirs"}
+    assert stat.S_IMODE((tmp_path / "other/sub").stat().st_mode) == 0o500
+
+
+def test_a_copy_that_is_gone_comes_back(root: Path) -> None:
+    """Tests may remove the whole copy; what the project has lost meanwhile stays as the copy had it."""
+    write_files(root, {"shop.py": b"a = 1\n", "data/a.txt": b"a", "b.txt": b"b"})
+    with Workspace(project_of(root)) as workspace:
+        (root / "b.txt").unlink()
+        with workspace.as_it_is():
+            (workspace.root / "b.txt").write_bytes(b"changed")
+        assert files_below(workspace.root) == {"shop.py": b"a = 1\n", "data/a.txt": b"a", "b.txt": b"changed"}
+        with workspace.as_it_is():
+            shutil.rmtree(workspace.root)
+        assert files_below(workspace.root) == {"shop.py": b"a = 1\n", "data/a.txt": b"a"}
+
+
+def test_what_cannot_be_taken_back_is_told(root: Path) -> None:
+    """A file of the project that became a folder meanwhile cannot be copied again: a clear error, no traceback."""
+    write_files(root, {"shop.py": b"", "a.txt": b"a"})
+    with Workspace(project_of(root)) as workspace:
+        (root / "a.txt").unlink()
+        (root / "a.txt").mkdir()
+        with pytest.raises(ProjectError, match="cannot be taken back"), workspace.as_it_is():
+            (workspace.root / "a.txt").unlink()
 
 
 LEFT_OUT: Mapping[str, bytes] = {
