@@ -14,20 +14,18 @@ from netra_repair.project import Project
 from netra_repair.source import bytes_of
 from netra_repair.words import Words
 
-# A class statement at any depth. Its bases may stand on several lines, with comments, and may be called.
+# A class statement. Its bases may stand on several lines, with comments, and may be called.
 _CLASS = re.compile(
-    rb"^[ \t]*class[ \t]+([\w\x80-\xff]+)[ \t]*(?:\[[^\]]*\])?[ \t]*"
-    rb"(?:\(((?:[^()#]|#[^\n]*\n|\([^()]*\))*)\)|:)",
-    re.MULTILINE,
+    rb"class[ \t]+([\w\x80-\xff]+)[ \t]*(?:\[[^\]]*\])?[ \t]*(?:\(((?:[^()#]|#[^\n]*\n|\([^()]*\))*)\)|:)"
 )
 # The names of bases: the last one of `pkg.Base`; no keyword, and not the `metaclass` that it passes.
 _BASE = re.compile(rb"(?<![\w\x80-\xff=])(?<!= )[\w\x80-\xff]+(?![\w\x80-\xff]|[ \t]*[.=])")
-# What may be a class without a statement: `Point = namedtuple(…)`.
+# What may be a class without a statement: `Point = namedtuple(…)`; and what stands before it on its line.
 _MADE = re.compile(
-    rb"^[ \t]*([\w\x80-\xff]+)[ \t]*=[ \t]*(?:\w+\.)*"
-    rb"(?:namedtuple|NamedTuple|TypedDict|NewType|type|new_class|make_class|make_dataclass|create_model|\w*Enum|\w*Flag)\(",
-    re.MULTILINE,
+    rb"=[ \t]*(?:\w+\.)*"
+    rb"(?:namedtuple|NamedTuple|TypedDict|NewType|type|new_class|make_class|make_dataclass|create_model|\w*Enum|\w*Flag)\("
 )
+_BEFORE = re.compile(rb"[ \t]*([\w\x80-\xff]+)[ \t]*")
 
 
 # One base, and nothing else: what such a class has, it has from there or from its own file.
@@ -158,8 +156,8 @@ class ClassStatements:
         made: set[bytes] = set()
         for path in self._project.sources:
             data = bytes_of(self._project.root / path)
-            made.update(_MADE.findall(data))
-            for match in _CLASS.finditer(data):
+            made.update(_made_in(data))
+            for match in _statements_in(data):
                 name = _decoded(match[1])
                 line = data.count(b"\n", 0, match.start(1)) + 1
                 statement = _Statement(path, line, name, _ONE_BASE.fullmatch(match[2] or b"") is not None)
@@ -167,6 +165,25 @@ class ClassStatements:
                 for base in set(_BASE.findall(match[2] or b"")):
                     by_base[_decoded(base)].append(statement)
         return by_name, by_base, frozenset(map(_decoded, made))
+
+
+def _statements_in(data: bytes) -> Iterator[re.Match[bytes]]:
+    """The class statements of a text, at any depth: found by their keyword, a fifth of the time of `^[ \\t]*class`."""
+    at = data.find(b"class")
+    while at >= 0:
+        line = data.rfind(b"\n", 0, at) + 1
+        match = _CLASS.match(data, at) if not data[line:at].strip(b" \t") else None
+        if match is not None:
+            yield match
+        at = data.find(b"class", match.end() if match is not None else at + 1)
+
+
+def _made_in(data: bytes) -> Iterator[bytes]:
+    """The names of what may be classes without a statement."""
+    for match in _MADE.finditer(data):
+        before = _BEFORE.fullmatch(data, data.rfind(b"\n", 0, match.start()) + 1, match.start())
+        if before is not None:
+            yield before[1]
 
 
 def _decoded(name: bytes) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from netra_repair.line_nodes import lines_of
 from netra_repair.project import Project
@@ -15,12 +15,13 @@ _NAME = rb"(" + _IDENTIFIER + rb")"
 _DOTTED = re.compile(rb"(?<![\w.\x80-\xff\])}'\"])" + _IDENTIFIER + rb"(?:\." + _IDENTIFIER + rb")*\Z")
 _LONGEST = 200  # bytes of a dotted name that are looked at
 _READ = re.compile(rb"\.[ \t]*" + _NAME)
-# `x.name = …`, `x.name += …`, `x.name: T = …`, `x.name, y = …`, `for x.name in …`, and names in quotes as in `setattr`.
-_WRITTEN = re.compile(
+# `x.name = …`, `x.name += …`, `x.name: T = …`, `x.name, y = …`, `for x.name in …`.
+_ASSIGNED = re.compile(
     rb"\.[ \t]*" + _NAME + rb"(?=[ \t]*(?:(?:[-+*/|&^%@]|//|\*\*|<<|>>)?=(?!=)|:[^=\n(){}]*=(?!=)"
     rb"|,[^=\n()]*=(?!=)|[ \t]in\b))"
-    rb"|(?:setattr|__setattr__)\s*\([^'\"]{0,200}['\"]" + _NAME + rb"['\"]"
 )
+# `setattr(x, "name", …)`, `object.__setattr__(x, "name", …)`.
+_SET = re.compile(rb"setattr(?:__)?\s*\([^'\"]{0,200}['\"]" + _NAME + rb"['\"]")
 # In a file with one of these, a name in quotes may be made by a patch.
 _MADE_BY_PATCH = re.compile(rb"\b(?:create[ \t]*=[ \t]*True|raising[ \t]*=[ \t]*False)\b")
 _QUOTED = re.compile(rb"['\"](?:[\w.]*\.)?" + _NAME + rb"['\"]")
@@ -66,12 +67,11 @@ class Occurrences:
             name, "self" or "pkg.ctx.Ctx", and else None.
         """
         data, wanted = self._data(path), name.encode()
-        patterns = (_WRITTEN, _QUOTED) if _MADE_BY_PATCH.search(data) else (_WRITTEN,)
-        found = (match for pattern in patterns for match in pattern.finditer(data))
         return [
-            (match.start(match.lastindex), _dotted_before(data, match.start()) if match[1] is not None else None)
-            for match in found
-            if match.lastindex and match[match.lastindex] == wanted
+            (match.start(1), _dotted_before(data, match.start()) if pattern is _ASSIGNED else None)
+            for pattern in _writing(data)
+            for match in pattern.finditer(data)
+            if match[1] == wanted
         ]
 
     def defining(self, name: str) -> bool:
@@ -87,10 +87,7 @@ class Occurrences:
             data = self._data(path)
             for name, count in Counter(_READ.findall(data)).items():
                 self._read.setdefault(name.decode("utf-8", "replace"), {})[path] = count
-            for attribute, quoted in set(_WRITTEN.findall(data)):
-                self._written.setdefault((attribute or quoted).decode("utf-8", "replace"), set()).add(path)
-            quoted_names = _QUOTED.findall(data) if _MADE_BY_PATCH.search(data) else ()
-            for name in set(quoted_names):
+            for name in {name for pattern in _writing(data) for name in pattern.findall(data)}:
                 self._written.setdefault(name.decode("utf-8", "replace"), set()).add(path)
         self._stale.clear()
 
@@ -104,6 +101,15 @@ class Occurrences:
 
     def _data(self, path: str) -> bytes:
         return bytes_of(self._project.root / path)
+
+
+def _writing(data: bytes) -> Iterator[re.Pattern[bytes]]:
+    """The patterns that may find something in a text; most texts have not a word of the others."""
+    yield _ASSIGNED
+    if b"setattr" in data:
+        yield _SET
+    if (b"create" in data or b"raising" in data) and _MADE_BY_PATCH.search(data):
+        yield _QUOTED
 
 
 def _dotted_before(data: bytes, dot: int) -> Span | None:
