@@ -11,7 +11,6 @@ from __future__ import annotations
 import codecs
 import hashlib
 import io
-import re
 import tokenize
 from bisect import bisect_right
 from dataclasses import dataclass, field
@@ -19,8 +18,6 @@ from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 
-# What Python's tokenizer takes for the end of a line. Not str.splitlines(), which also breaks at form feeds and U+2028.
-_NEWLINE = re.compile(r"\r\n|\r|\n")
 _BLOCK = 1_024
 
 
@@ -241,4 +238,7 @@ class Source:
     @cached_property
     def line_starts(self) -> list[int]:
         """Where each line starts, in characters."""
-        return [0, *(newline.end() for newline in _NEWLINE.finditer(self.text))]
+        # Lines end as in Python's tokenizer: str.splitlines() would also break them at form feeds and U+2028.
+        lines = io.StringIO(self.text, newline="")
+        starts = [*accumulate(map(len, lines), initial=0)]
+        return starts if self.text.endswith(("\r", "\n")) or len(starts) == 1 else starts[:-1]

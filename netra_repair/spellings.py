@@ -132,10 +132,16 @@ def _argument(call: ast.Call, index: int, name: str) -> ast.expr | None:
 
 def walked(tree: ast.Module) -> Iterator[tuple[ast.AST, Around]]:
     """Every node of a module, with what names mean there."""
-    nodes = [*ast.walk(tree)]
-    waiting: list[tuple[ast.AST, Around, str]] = [(tree, Around({}, _tables(nodes), _passed(nodes)), "")]
+    nodes: list[ast.AST] = [tree]
+    below: list[range] = []  # where the children of each node stand among the nodes: they are looked for once
+    for node in nodes:
+        first = len(nodes)
+        nodes += ast.iter_child_nodes(node)
+        below.append(range(first, len(nodes)))
+    waiting: list[tuple[int, Around, str]] = [(0, Around({}, _tables(nodes), _passed(nodes)), "")]
     while waiting:
-        node, around, class_ = waiting.pop()
+        number, around, class_ = waiting.pop()
+        node = nodes[number]
         yield node, around
         inner = ""
         if isinstance(node, ast.ClassDef):
@@ -152,7 +158,7 @@ def walked(tree: ast.Module) -> Iterator[tuple[ast.AST, Around]]:
             inner = class_
         elif isinstance(node, ast.For):
             around = around.within(node)
-        waiting += [(child, around, inner) for child in ast.iter_child_nodes(node)]
+        waiting += [(child, around, inner) for child in below[number]]
 
 
 def last_name(expression: ast.expr) -> str:
