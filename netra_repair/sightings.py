@@ -312,7 +312,7 @@ class Sighter:
         # Only the syntax tree tells imports, strings, and a comment between the receiver and its dot.
         if reference.receiver is None or diagnostic.patch_target or b"#" in source.data[span.start : span.end]:
             try:
-                found = self._files.syntax(source.path).ending_at(span.end)
+                found = self._files.around(source.path, [span.start]).ending_at(span.end)
             except UnparsableSource:
                 return None
             if found is None or found.attribute != diagnostic.name:
@@ -329,6 +329,8 @@ class Sighter:
         return Sighting(diagnostic.kind, reference.attribute, "", owner, access, reference, proof)
 
     def _receiver(self, source: Source, reference: Reference) -> Receiver:
+        if reference.use is Use.IMPORT:  # its statement names the module, whatever else the file binds
+            return self._imports.of(self._files.around(source.path, [reference.name.start]), reference)
         if reference.use in _BY_IMPORTS or reference.receiver is None:
             return self._imports.of(self._files.syntax(source.path), reference)
         return self._receivers.of(source, reference.receiver)
