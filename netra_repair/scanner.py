@@ -83,6 +83,7 @@ class Scanner:
         self._computed_writers = ComputedWriters(project, self._definitions, self._receivers, self._words)
         self._handing_over = HandingOver(project, self._definitions, self._receivers)
         self._explainer = Explainer(project, self._definitions, self._receivers, self._occurrences, self._words, git)
+        self._asked_about: set[str] = set()  # the attributes whose writers the engine was asked about in this scan
         self._seconds: dict[str, float] = {}
 
     def scan(self, paths: Sequence[str] = (), suite: SuiteResult | None = None, rerun: Rerun | None = None) -> Findings:
@@ -102,13 +103,14 @@ class Scanner:
             CheckerError: when the engine does not run.
         """
         self._seconds.clear()
+        self._asked_about.clear()
         chosen = self.project.selected(paths)
         with self._step("checking types"), ThreadPoolExecutor(1) as pool:
             checking = pool.submit(self._checker.check, self.project, chosen)
             self._prepare()
             checked = checking.result()
         with self._step("proving receivers"):
-            by_checker = self._sighter.of_checker(checked.diagnostics)
+            by_checker = self._sighter.of_checker(checked.diagnostics, self._ask_about_writers)
             by_imports = self._sighter.of_blind([blind.path for blind in checked.blind], by_checker.sightings)
         if suite is not None and rerun is not None:
             with self._step("running suspects again"):
@@ -233,7 +235,7 @@ class Scanner:
             told = [(group, self._of_owners(group) if group.kind.is_attribute else None) for group in groups]
             asked = [group for group, why in told if why is None and group.kind.is_attribute]
             for group in asked:
-                self._ask_about_writers(group)
+                self._ask_about_writers(group.attribute)
             for group, why in told:
                 if why is None and group.kind.is_attribute:
                     why = self._of_other_code(group)
@@ -290,11 +292,14 @@ class Scanner:
                 return Refusal(Reason.DYNAMIC_OWNER, f"{handed} hands {owner.name} to a library, which may add to it")
         return None
 
-    def _ask_about_writers(self, group: Group) -> None:
+    def _ask_about_writers(self, attribute: str) -> None:
         """Lets the engine work on what `_writer` will ask."""
-        for path in self._occurrences.writing(group.attribute):
+        if attribute in self._asked_about:
+            return
+        self._asked_about.add(attribute)
+        for path in self._occurrences.writing(attribute):
             with suppress(UnusableSource, ValueError):  # `_writer` meets the same error
-                places = self._occurrences.writes(path, group.attribute)
+                places = self._occurrences.writes(path, attribute)
                 receivers = (receiver for _, receiver in places if receiver is not None)
                 self._receivers.ask_ahead(self._files.source(path), receivers)
 

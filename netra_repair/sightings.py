@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -106,11 +106,12 @@ class Sighter:
         self._classes = classes
         self._triage = triage
 
-    def of_checker(self, diagnostics: Iterable[Diagnostic]) -> Sighted:
+    def of_checker(self, diagnostics: Iterable[Diagnostic], seen: Callable[[str], None] = lambda _: None) -> Sighted:
         """Looks at every place that a checker marked.
 
         Args:
             diagnostics: in order of path.
+            seen: is told of every attribute that is missing, as soon as it is known.
 
         Returns:
             The sightings; places of which nothing can be said are set aside. Attributes have bare references:
@@ -129,13 +130,15 @@ class Sighter:
                 continue
             for diagnostic in found:
                 try:
-                    seen = self._of_diagnostic(diagnostic, source, calls)
+                    made = self._of_diagnostic(diagnostic, source, calls)
                 except ValueError:
                     continue  # the file was written meanwhile
-                if isinstance(seen, Sighting):
-                    sightings.append(seen)
-                elif seen is not None:
-                    aside.append(seen)
+                if isinstance(made, Sighting):
+                    sightings.append(made)
+                    if made.kind.is_attribute:
+                        seen(made.attribute)
+                elif made is not None:
+                    aside.append(made)
         return Sighted(_without_followers(sightings), tuple(aside), tuple(blind))
 
     def placed(self, path: str, sites: Sequence[Site]) -> list[Site]:
