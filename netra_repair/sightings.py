@@ -237,14 +237,16 @@ class Sighter:
         calls: dict[Diagnostic, tuple[Member, Reference]] = {}
         for path, found in groupby(diagnostics, key=attrgetter("path")):
             in_file = [each for each in found if self._triage.ruled_out(each) is None]
+            if not in_file:
+                continue
             with suppress(UnusableSource, ValueError):  # each is met again, and told then
                 source = self._files.source(path)
-                for diagnostic, member in zip(in_file, map(self._callee, in_file), strict=True):
-                    if member is not None:
-                        starts = [source.offset(each.start) for each in in_file if not each.kind.is_attribute]
-                        reference = self._files.around(path, starts).call_covering(_span(diagnostic, source))
-                        if reference is not None:
-                            calls[diagnostic] = member, reference
+                called = {each: member for each in in_file if (member := self._callee(each)) is not None}
+                starts = [source.offset(each.start) for each in called]
+                for diagnostic, member in called.items():
+                    reference = self._files.around(path, starts).call_covering(_span(diagnostic, source))
+                    if reference is not None:
+                        calls[diagnostic] = member, reference
                 receivers = [
                     calls[each][1].expression
                     if each in calls
