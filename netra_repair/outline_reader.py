@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import re
 import warnings
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from netra_repair.blocks import statements_in
 from netra_repair.conditions import truth, unseen_by_checkers
@@ -48,7 +50,7 @@ def outlined(
             name if is_package else name.rpartition(".")[0],
             version,
             may_compute=_has_one(text, _COMPUTING),
-            may_reach_out=_has_one(text, _REACHING_OUT),
+            reaching_out=_Marked.of(text, _REACHING_OUT),
         )
         reader.statements(tree.body, reader.module, "", conditional=False)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -73,6 +75,38 @@ def outlined(
 def _has_one(text: str, endings: Iterable[str]) -> bool:
     """Whether a text has a word that ends so. One by one, which is faster than a pattern of all of them."""
     return any(re.search(rf"{ending}\b", text) is not None for ending in endings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Marked:
+    """The lines of a module that have one of some words.
+
+    Attributes:
+        lines: from 1, in order; None when every line may.
+    """
+
+    lines: Sequence[int] | None
+
+    @classmethod
+    def of(cls, text: str, endings: Iterable[str]) -> _Marked:
+        """Looks for words that end so."""
+        found = sorted(match.start() for ending in endings for match in re.finditer(rf"{ending}\b", text))
+        if found and "\r" in text:
+            return cls(None)  # a line may end in several ways
+        lines: list[int] = []
+        line, behind = 1, 0
+        for start in found:
+            line += text.count("\n", behind, start)
+            behind = start
+            lines.append(line)
+        return cls(lines)
+
+    def within(self, node: ast.stmt) -> bool:
+        """Whether one of a statement's lines has, or one of its decorators'."""
+        if self.lines is None:
+            return True
+        first = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", ()))])
+        return bisect_left(self.lines, first) < bisect_right(self.lines, node.end_lineno or node.lineno)
 
 
 def parsed(text: str) -> ast.Module:
@@ -139,12 +173,12 @@ class _Reader:
     """Walks the statements of one module. Expressions are looked at only where they bind or set something."""
 
     def __init__(
-        self, package: str, version: tuple[int, ...] | None, *, may_compute: bool, may_reach_out: bool
+        self, package: str, version: tuple[int, ...] | None, *, may_compute: bool, reaching_out: _Marked
     ) -> None:
         self.package = package
         self.version = version
         self.may_compute = may_compute
-        self.may_reach_out = may_reach_out
+        self.reaching_out = reaching_out
         self.module = Scope()
         self.stars: list[str] = []
         self.classes: dict[int, Class] = {}
@@ -225,7 +259,7 @@ class _Reader:
                 _given(node) if scope is not self.module else "",
             )
         )
-        if self.may_reach_out or _makes_more_than_locals(node):
+        if self.reaching_out.within(node) or _makes_more_than_locals(node):
             self.statements(node.body, Scope(parent=scope), f"{prefix}{node.name}.{_LOCALS}.", conditional=False)
 
     def _class(self, node: ast.ClassDef, scope: Scope, prefix: str, conditional: bool) -> None:
