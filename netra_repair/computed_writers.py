@@ -110,6 +110,11 @@ class ComputedWriters:
         """Looks for the places now, and not when the first owner is asked about."""
         _ = self._holding
 
+    def look_closer(self) -> None:
+        """Looks for what calls the functions that do so, or is decorated by them: most owners need most of it."""
+        for path in self._holding:
+            self._called_in(path)
+
     def _concerns(self, writer: _Writer, above: Collection[Owner], access: Access | None) -> bool:
         if writer not in self._owners:
             self._owners[writer] = self._owners_of(writer)
@@ -126,10 +131,13 @@ class ComputedWriters:
         """The writers in files that name a class; those of other files have it from a file that does."""
         for path in self._words.files(name):
             if path in self._holding:
-                if path not in self._through:
-                    self._through[path] = list(_through(self._project, path, self._found.helpers))
                 yield from self._found.writers.get(path, ())
-                yield from self._through[path]
+                yield from self._called_in(path)
+
+    def _called_in(self, path: str) -> Sequence[_Writer]:
+        if path not in self._through:
+            self._through[path] = list(_through(self._project, path, self._found.helpers))
+        return self._through[path]
 
     @cached_property
     def _holding(self) -> frozenset[str]:

@@ -110,7 +110,9 @@ class Scanner:
             self._prepare()
             checked = checking.result()
         with self._step("proving receivers"):
-            by_checker = self._sighter.of_checker(checked.diagnostics, self._ask_about_writers)
+            by_checker = self._sighter.of_checker(
+                checked.diagnostics, self._ask_about_writers, self._computed_writers.look_closer
+            )
             by_imports = self._sighter.of_blind([blind.path for blind in checked.blind], by_checker.sightings)
         if suite is not None and rerun is not None:
             with self._step("running suspects again"):

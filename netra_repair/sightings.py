@@ -106,12 +106,18 @@ class Sighter:
         self._classes = classes
         self._triage = triage
 
-    def of_checker(self, diagnostics: Iterable[Diagnostic], seen: Callable[[str], None] = lambda _: None) -> Sighted:
+    def of_checker(
+        self,
+        diagnostics: Iterable[Diagnostic],
+        seen: Callable[[str], None] = lambda _: None,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Sighted:
         """Looks at every place that a checker marked.
 
         Args:
             diagnostics: in order of path.
             seen: is told of every attribute that is missing, as soon as it is known.
+            meanwhile: is done while the engine works on the receivers of findings, if there are any to look at.
 
         Returns:
             The sightings; places of which nothing can be said are set aside. Attributes have bare references:
@@ -119,6 +125,8 @@ class Sighter:
         """
         diagnostics = list(diagnostics)
         calls = self._looked_ahead(diagnostics)
+        if any(self._triage.ruled_out(each) is None for each in diagnostics):
+            meanwhile()
         sightings: list[Sighting] = []
         aside: list[RefusedSite] = []
         blind: list[Blind] = []
