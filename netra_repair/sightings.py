@@ -252,17 +252,16 @@ class Sighter:
                 called = {each: member for each in in_file if (member := self._callee(each)) is not None}
                 starts = [source.offset(each.start) for each in called]
                 for diagnostic, member in called.items():
-                    reference = self._files.around(path, starts).call_covering(_span(diagnostic, source))
-                    if reference is not None:
-                        calls[diagnostic] = member, reference
-                receivers = [
-                    calls[each][1].expression
-                    if each in calls
-                    else _bare(each, source, _span(each, source)).receiver
-                    if each.kind.is_attribute
-                    else None
-                    for each in in_file
-                ]
+                    call = self._files.around(path, starts).call_covering(_span(diagnostic, source))
+                    if call is not None:
+                        calls[diagnostic] = member, call
+                receivers: list[Span | None] = []
+                for each in in_file:
+                    if each in calls:
+                        _, reference = calls[each]
+                        receivers += [reference.expression, reference.receiver]
+                    elif each.kind.is_attribute:
+                        receivers.append(_bare(each, source, _span(each, source)).receiver)
                 self._receivers.ask_ahead(source, filter(None, receivers))
         return calls
 
