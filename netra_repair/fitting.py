@@ -23,7 +23,7 @@ from netra_repair.value_uses import calls_of, is_looked_for, is_recognized, uses
 
 _METHODS = (MemberKind.INSTANCE_METHOD, MemberKind.CLASS_METHOD, MemberKind.STATIC_METHOD, MemberKind.FUNCTION)
 # What a test may mean that expects a TypeError of a call.
-_MISFITS = (Reason.TOO_MANY_ARGUMENTS, Reason.UNKNOWN_KEYWORD, Reason.NEEDS_INPUT)
+_UNFIT = (Reason.TOO_MANY_ARGUMENTS, Reason.UNKNOWN_KEYWORD, Reason.NEEDS_INPUT)
 # The name that an import gives to what it imports; what may stand between the words.
 _BETWEEN = r"(?:[ \t\f]|\\\r?\n|#[^\r\n]*|[\r\n])*"
 _ALIAS = re.compile(rf"{_BETWEEN}\bas\b{_BETWEEN}(\w+)")
@@ -174,7 +174,7 @@ class Fitter:
         found = fit(site, member, self._cause.past)
         if isinstance(found, Refusal):
             is_certain = self._cause.ranking.decision is Decision.CHOSEN
-            if is_certain and found.reason in _MISFITS and syntax.is_to_misfit(site.reference):
+            if is_certain and found.reason in _UNFIT and syntax.expects_misfit(site.reference):
                 return Fit((Edit(site.reference.name, name),), "a test expects that its arguments do not fit")
             return found
         if site.reference.arguments is None:

@@ -28,7 +28,7 @@ from netra_repair.triage import Triage
 _BY_IMPORTS = (Use.IMPORT, Use.STRING)
 
 # What guards nothing where a test failed all the same.
-_NO_GUARDS_OF_FAILURES = (Guard.TRANSLATED, Guard.EAGER, Guard.SWALLOWED)
+_NO_GUARDS_OF_FAILURES = (Guard.TRANSLATED, Guard.EAGER)
 
 _MOVED = Refusal(Reason.NOT_PROVEN, "no attribute of the name stands there")
 
@@ -217,7 +217,7 @@ class Sighter:
         Returns:
             The sightings, with the tests.
         """
-        sightings = [sighting for case in suite.cases.values() for sighting in self.of_case(case)]
+        sightings = [sighting for case in suite.cases.values() for sighting in _certain([*self.of_case(case)])]
         by_place: dict[tuple[str, int], list[Sighting]] = {}
         for sighting in sightings:
             by_place.setdefault((sighting.reference.path, sighting.reference.name.start), []).append(sighting)
@@ -403,13 +403,11 @@ class Sighter:
         reference = self._files.around(raised.path, [span.start]).call_covering(span)
         if reference is None:
             return None
-        reference = _failed_of(reference)
         member = self._receivers.callee(source, reference.expression) or self._classes.method_named(raised.callee)
         if member is None or not member.owner.is_inside:
             return None
-        return Sighting(
-            raised.kind, member.name, raised.name, member.owner, None, reference, Proof.TEST, test, _guarded(reference)
-        )
+        refusal = None if reference.guard is Guard.SWALLOWED else _guarded(reference)  # the test's other sightings tell
+        return Sighting(raised.kind, member.name, raised.name, member.owner, None, reference, Proof.TEST, test, refusal)
 
     def _is_consequence(self, raised: Raised, owner: Owner) -> bool:
         """Whether the class does define it: what failed before left an object half made."""
@@ -442,6 +440,21 @@ class Sighter:
         return near[0] if len(near) == 1 else None
 
 
+def _certain(sightings: Sequence[Sighting]) -> Iterator[Sighting]:
+    """One test's sightings: an `except` that may be for something else is no guard where the test saw nothing else.
+
+    Else it may have failed of the other, and what was caught is meant to be.
+    """
+    seen = {(sighting.receiver, sighting.attribute, sighting.parameter) for sighting in sightings}
+    for sighting in sightings:
+        if sighting.reference.guard is not Guard.SWALLOWED:
+            yield sighting
+        elif len(seen) == 1:
+            yield replace(sighting, reference=replace(sighting.reference, guard=None))
+        else:
+            yield replace(sighting, refusal=_guarded(sighting.reference))
+
+
 def _placed(site: Site, syntax: Syntax) -> Site:
     bare = site.reference
     try:
@@ -457,7 +470,7 @@ def _placed(site: Site, syntax: Syntax) -> Site:
 def _failed_of(reference: Reference) -> Reference:
     """Where a test failed of it, what only raises another exception guards nothing; else it may tell of a contract.
 
-    Nor does `assertRaises(AttributeError, C.m)`, which came too late then, nor an `except` for something else.
+    Nor does `assertRaises(AttributeError, C.m)`, which came too late then.
     """
     return replace(reference, guard=None) if reference.guard in _NO_GUARDS_OF_FAILURES else reference
 

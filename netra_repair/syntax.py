@@ -120,10 +120,10 @@ class Syntax:
             case _:
                 return None
 
-    def is_to_misfit(self, reference: Reference) -> bool:
-        """Whether a test expects a TypeError of the call of a reference of this file, and does nothing else there."""
+    def expects_misfit(self, reference: Reference) -> bool:
+        """Whether a test expects a TypeError, and does nothing there but the call of a reference of this file."""
         naming = self._namings.ending_at(self.source.index_of_offset(reference.name.end))
-        return naming is not None and naming.call is not None and self._guards.is_to_misfit(naming.call)
+        return naming is not None and naming.call is not None and self._guards.expects_misfit(naming.call)
 
     def imported_as(self, reference: Reference) -> str | None:
         """What stands left of the dot, by the file's imports and its own classes alone.
@@ -225,13 +225,18 @@ class Syntax:
 
     def _is_one_of_callables(self, node: cst.CSTNode) -> bool:
         """Whether what is called by a name afterwards is this or another: `check = strict and x.same or x.like`."""
-        for child, parent in self._layout.line_of_descent(node):
+        line = list(self._layout.line_of_descent(node))
+        for child, parent in line:
             match parent:
                 case cst.BooleanOperation(left=tested) | cst.IfExp(test=tested):
                     if tested is child:
                         return False  # it decides, and is not what the whole gives
                 case cst.Assign(targets=[cst.AssignTarget(target=cst.Name(value=name))]):
-                    return any(calls_of(self._layout, name))
+                    functions = (each for _, each in line if isinstance(each, cst.FunctionDef))
+                    place = self._layout.span(self._layout.outer(next(functions, line[-1][1])))
+                    begins = self._layout.span(self._layout.outer(parent)).end
+                    calls = (call for call in calls_of(self._layout, name) if begins <= call.start < place.end)
+                    return any(calls)
                 case _:
                     return False
         return False

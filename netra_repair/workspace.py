@@ -96,40 +96,43 @@ class Workspace:
         Raises:
             ProjectError: when that cannot be done.
         """
-        sources = ((self.root / path, path) for path in self._origin.sources)
-        changed = {
-            path: (_state_of(target), target.read_bytes())
-            for target, path in sources
-            if path in self._copied and _state(target) not in (self._copied[path][1], None)
-        }
         try:
-            yield
-        finally:
-            try:
-                self._restore(changed)
-            except OSError as error:
-                raise ProjectError(
-                    f"what the tests did to the copy cannot be taken back: {error.filename}: {error.strerror}",
-                    "let them write to a temporary folder",
-                ) from error
+            edited = dict(self._edited())
+        except OSError as error:
+            raise _not_restored(error) from error
+        yield
+        try:
+            self._restore(edited)
+        except OSError as error:
+            raise _not_restored(error) from error
 
-    def _restore(self, changed: Mapping[str, tuple[_State, bytes]]) -> None:
-        """From the root downwards, so that nothing is reached through a link that a test made.
+    def _edited(self) -> Iterator[tuple[str, tuple[_State, bytes]]]:
+        """The sources that are not as the project has them, with their state and content."""
+        for path in self._origin.sources:
+            _, copied = self._copied.get(path, (None, None))
+            target = self.root / path
+            state = _state(target)
+            if copied is not None and state is not None and state != copied:
+                yield path, (state, target.read_bytes())
+
+    def _restore(self, edited: Mapping[str, tuple[_State, bytes]]) -> None:
+        """From the top downwards, so that nothing is reached through a link that a test made.
 
         Args:
-            changed: the state and the content of the files that are not to be as the project has them.
+            edited: the state and the content of the files that are not to be as the project has them.
         """
+        _restore_folder(self.root.parent, stat.S_IRWXU, "", {self.root.name})
         _restore_folder(self.root, stat.S_IRWXU, "", self._copied)
         for path, (entry, state) in self._copied.items():
             target = self.root / path
             if stat.S_ISDIR(entry.mode):
                 _restore_folder(target, stat.S_IMODE(state[0]), f"{path}/", self._copied)
-            elif path in changed:
-                state, content = changed[path]
-                if _state(target) != state:
+            elif path in edited:
+                own, content = edited[path]
+                if _state(target) != own:
                     _discard(target)
                     target.write_bytes(content)
-                    target.chmod(stat.S_IMODE(state[0]))
+                    target.chmod(stat.S_IMODE(own[0]))
             elif _state(target) != state and os.path.lexists(self._origin.root / path):
                 _discard(target)
                 self._copied[path] = entry, _copy(entry, self._origin.root, self.root)
@@ -191,9 +194,9 @@ class _Entry:
     size: int
 
 
-# What shows that a file, folder or link is as it was: its mode; of a file, also its size and when it was written, in
-# ns; of a link, where it leads.
-_State = tuple[int, int, int] | tuple[int, str] | tuple[int]
+# What shows that a file, folder or link is as it was: its mode; of a file, also its size, and when its content and
+# anything else of it was changed, in ns; of a link, where it leads.
+_State = tuple[int, int, int, int] | tuple[int, str] | tuple[int]
 
 
 def _state(path: Path) -> _State | None:
@@ -208,7 +211,7 @@ def _state_of(path: Path) -> _State:
     found = path.lstat()
     mode = found.st_mode
     if stat.S_ISREG(mode):
-        return mode, found.st_size, found.st_mtime_ns
+        return mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns
     return (mode, os.readlink(path)) if stat.S_ISLNK(mode) else (mode,)
 
 
@@ -247,6 +250,13 @@ def _copy(entry: _Entry, origin: Path, root: Path) -> _State:
     else:
         shutil.copy2(source, target)
     return _state_of(target)
+
+
+def _not_restored(error: OSError) -> ProjectError:
+    return ProjectError(
+        f"what the tests did to the copy cannot be taken back: {error.filename}: {error.strerror}",
+        "let them write to a temporary folder",
+    )
 
 
 def _restore_folder(folder: Path, mode: int, prefix: str, known: Collection[str]) -> None:
@@ -290,6 +300,8 @@ def _remove_folder(folder: Path) -> None:
         shutil.rmtree(folder)
     except OSError:
         # A test may have left folders without permissions, or a process that still writes.
+        with suppress(OSError):
+            folder.chmod(stat.S_IRWXU)
         for path, folders, _ in os.walk(folder):
             for below in (Path(path, name) for name in folders):
                 if not below.is_symlink():

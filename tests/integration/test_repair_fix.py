@@ -650,6 +650,43 @@ def test_an_except_for_something_else_does_not_keep_a_call_from_being_mended(tmp
     assert left.refusal.reason is Reason.GUARDED
 
 
+FALLBACK = """\
+class Cache:
+    def get(self, key, default_value=""):
+        return key
+
+    def get_name(self):
+        return "cache"
+
+
+def load(cache: Cache):
+    try:
+        return str(cache.get("a", defaultValue="b"))
+    except TypeError:
+        return None
+
+
+def name_of(cache: Cache):
+    try:
+        return cache.get_nmae()
+    except Exception:
+        return ""
+
+
+def test_it():
+    assert load(Cache()) is None
+    assert name_of(Cache()) == "cache"
+"""
+
+
+def test_what_a_test_caught_besides_what_it_failed_of_stays_guarded(tmp_path: Path) -> None:
+    """A misfit that code catches on purpose is seen in a test that fails of something else, and is not mended."""
+    (tmp_path / "test_cache.py").write_text(FALLBACK)
+    repair = fixed(tmp_path, Options())
+    assert {path_line for cause in repair.causes for path_line in changed(cause)} == {("test_cache.py", 18)}
+    assert repair.comparison.restored == ("test_cache.py::test_it",)
+
+
 LEFTOVERS = """\
 from pathlib import Path
 

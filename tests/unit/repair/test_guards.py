@@ -142,12 +142,14 @@ RAISES = [
     "pytest.raises(AttributeError, lambda: Ctx.gone())",
     "self.assertRaises(AttributeError, run, lambda: Ctx.gone())",
     "self.assertRaises(AttributeError, lambda: Ctx.gone())",
+    "self.assertRaises(AttributeError, list, (Ctx.gone() for a in b))",
     "@raises(AttributeError)\ndef test(): Ctx.gone()",
     "@pytest.mark.xfail(raises=AttributeError)\nclass T:\n    def test(self): Ctx.gone()",
 ]
 # Python asks for these before anybody expects an error.
 EAGER = [
     "self.assertRaises(AttributeError, run(lambda: 1), Ctx.gone())",
+    "self.assertRaises(AttributeError, lambda x=Ctx.gone(): x)",
     "self.assertRaises(AttributeError, Ctx.gone, 1)",
     "assert_raises(AttributeError, Ctx.gone)",
 ]
@@ -291,9 +293,14 @@ def test_imports_are_guarded_by_what_they_raise(code: str, guard: Guard | None) 
             Guard.MISFIT,
         ),
         ("with suppress(TypeError):\n    sorted(made(1))", Guard.MISFIT),
+        ("try:\n    kept = sorted(x.made(1))\nexcept TypeError:\n    kept = sorted(old(x))", Guard.MISFIT),
+        ("def f():\n  try:\n    return sorted(made(1))\n  except TypeError:\n    pass\n  return made()", Guard.MISFIT),
         # Perhaps it is expected of `sorted`: what is made may not be comparable.
         ("try:\n    kept = sorted(made(1))\nexcept TypeError:\n    kept = []", Guard.SWALLOWED),
         ("try:\n    kept = sorted(made(1))\nexcept TypeError:\n    raise ValueError('no order')", Guard.SWALLOWED),
+        ("try:\n    a = sorted(made(1))\nexcept TypeError:\n    a = isinstance(a, made) and 1", Guard.MISFIT),
+        ("try:\n    a = sorted(x.made(1))\nexcept TypeError:\n    a = isinstance(x, str)", Guard.SWALLOWED),
+        ("try:\n    a = sorted(made(1))\nexcept TypeError:\n    raise Unsorted(a)\nb = made(2)", Guard.SWALLOWED),
         ("if sys.version_info < (3, 11):\n    made(1)", Guard.VERSION),
         ("try:\n    made(1)\nexcept AttributeError:\n    pass", None),
         ("with suppress(AttributeError):\n    made(1)", None),

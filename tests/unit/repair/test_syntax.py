@@ -279,10 +279,18 @@ check = other if x.gone else same
 check = x.gone if same else other
 subscribe(x.gone if same else other)
 check(1)
+check = x.gone if same else other
+def f():
+    count = same and x.gone or x.gone
+    return count
+def g():
+    count()
+    count = x.gone if same else other
+    return lambda: count(1)
 """
     )
     passed_on = [reference.position.line for reference in syntax.references(["gone"]) if reference.passed_on]
-    assert passed_on == [2, 3, 4, 10, 11, 12, *[13] * 3, 16, 20]
+    assert passed_on == [2, 3, 4, 10, 11, 12, *[13] * 3, 16, 20, 29]
 
 
 def test_what_takes_only_callables_calls_later() -> None:

@@ -128,6 +128,44 @@ def test_no_link_that_a_test_made_is_followed(root: Path, tmp_path: Path) -> Non
     assert stat.S_IMODE((tmp_path / "other/sub").stat().st_mode) == 0o500
 
 
+def test_a_source_that_a_test_swaps_is_not_written_through(root: Path, tmp_path: Path) -> None:
+    """An edited source comes back with content and mode, whatever stands in its place; what that leads to stays."""
+    write_files(tmp_path, {"theirs.py": b"theirs\n"})
+    write_files(root, {"linked.py": b"", "hard.py": b"", "quiet.py": b"a = 1\n", "run.py": b"", "as_folder.py": b""})
+    with Workspace(project_of(root)) as workspace:
+        copy = workspace.root
+        for path in ("linked.py", "hard.py", "run.py", "as_folder.py"):
+            (copy / path).write_bytes(b"edited\n")
+        (copy / "run.py").chmod(0o755)
+        with workspace.as_it_is():
+            for path in ("linked.py", "hard.py", "run.py", "as_folder.py"):
+                (copy / path).unlink()
+            (copy / "linked.py").symlink_to(tmp_path / "theirs.py")
+            os.link(tmp_path / "theirs.py", copy / "hard.py")
+            (copy / "run.py").write_bytes(b"other!\n")
+            (copy / "as_folder.py").mkdir()
+            times = (copy / "quiet.py").stat()
+            (copy / "quiet.py").write_bytes(b"a = 2\n")
+            os.utime(copy / "quiet.py", ns=(times.st_atime_ns, times.st_mtime_ns))
+        edited = dict.fromkeys(("linked.py", "hard.py", "run.py", "as_folder.py"), b"edited\n")
+        assert files_below(copy) == {**edited, "quiet.py": b"a = 1\n"}
+        assert not (copy / "linked.py").is_symlink()
+        assert stat.S_IMODE((copy / "run.py").stat().st_mode) == 0o755
+    assert (tmp_path / "theirs.py").read_bytes() == b"theirs\n"
+
+
+def test_the_folder_above_the_copy_is_put_right_too(root: Path) -> None:
+    """A link to the project in place of the copy's own folder leads nobody into the project."""
+    write_files(root, {"shop.py": b"a = 1\n"})
+    with Workspace(project_of(root)) as workspace:
+        (workspace.root / "shop.py").write_bytes(b"edited\n")
+        with workspace.as_it_is():
+            shutil.rmtree(workspace.root.parent)
+            workspace.root.parent.symlink_to(root.parent)
+        assert files_below(workspace.root) == {"shop.py": b"edited\n"}
+    assert files_below(root) == {"shop.py": b"a = 1\n"}
+
+
 def test_a_copy_that_is_gone_comes_back(root: Path) -> None:
     """Tests may remove the whole copy; what the project has lost meanwhile stays as the copy had it."""
     write_files(root, {"shop.py": b"a = 1\n", "data/a.txt": b"a", "b.txt": b"b"})
