@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +85,7 @@ def loud():
 """
 SHOWN = "def shown(card):\n    return card.shown_nmae()\n"
 TESTS = """\
+import os
 from pathlib import Path
 
 from app.card import Card
@@ -114,7 +116,7 @@ def test_shown():
 
 
 def test_now_and_then():
-    seen = Path("..", "seen")
+    seen = Path(os.environ["OUTSIDE"], "seen")
     seen.unlink() if seen.exists() else seen.touch()
     assert seen.exists()
 """
@@ -140,9 +142,14 @@ FILES = {
 
 
 def fixed(root: Path, options: Options) -> Repair:
-    """Fixes a project in a copy, as the command does."""
-    with pytest.MonkeyPatch.context() as patch, shown(Console(quiet=True)) as progress:
+    """Fixes a project in a copy, as the command does; what its tests leave in the folder OUTSIDE stays there."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        tempfile.TemporaryDirectory() as outside,
+        shown(Console(quiet=True)) as progress,
+    ):
         patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        patch.setenv("OUTSIDE", outside)
         with Workspace(discover(root)) as copy, opened(copy.project, Git(root), progress) as scanner:
             suite = Suite(copy.root, copy.project.python, copy.project.search_paths, around=copy.as_it_is)
             return Fixer(root, scanner, suite, options, progress).run()
@@ -1263,6 +1270,7 @@ def test_a_place_that_a_passing_test_does_not_reach_is_repaired(tmp_path: Path) 
 
 DEAD = "class C:\n    def total(self):\n        return 1\n\n\ndef dead(c: C):\n    return c.total_()\n"
 SLOW = """\
+import os
 from pathlib import Path
 from lib import C, dead
 
@@ -1272,7 +1280,7 @@ def test_dead():
 
 
 def test_slow():
-    runs = Path(__file__).parents[1] / "runs"  # beside the copy: in it, nothing is left from run to run
+    runs = Path(os.environ["OUTSIDE"], "runs")
     runs.write_text(runs.read_text() + "." if runs.exists() else ".")
     assert len(runs.read_text()) != 3
 """
