@@ -37,8 +37,8 @@ _STEPS = 4
 def is_awaited(layout: Layout, call: cst.Call) -> bool:
     """Whether what a call gives is used as a coroutine.
 
-    `await c.m()`, `asyncio.run(c.m())`, `asyncio.gather(*[c.m() for …])`, `task = c.m()` and `await task` later on,
-    `return c.m()` of a function that others await.
+    `await c.m()`, `c.m().__await__()`, `asyncio.run(c.m())`, `asyncio.gather(*[c.m() for …])`, `task = c.m()` and
+    `await task` later on, `return c.m()` of a function that others await.
 
     Args:
         layout: of the file.
@@ -54,7 +54,7 @@ def is_awaited(layout: Layout, call: cst.Call) -> bool:
 def _is_awaited(layout: Layout, value: cst.CSTNode, steps: int) -> bool:
     for child, parent in layout.line_of_descent(value):
         match parent:
-            case cst.Await():
+            case cst.Await() | cst.Attribute(attr=cst.Name(value="__await__")):
                 return True
             case cst.Arg():
                 continue

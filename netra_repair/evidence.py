@@ -207,8 +207,9 @@ def _told(call: UsedCall, owner: Owner) -> float:
 
 def _is_unused(question: Question, member: Member) -> bool:
     usage = question.usages.get(member.name)
-    called = len(question.sites) >= question.weights.called
-    if not called or usage is None or usage.mentions or member.is_private:
+    is_private = question.attribute.startswith("_")
+    called = len(question.sites) >= (1 if is_private else question.weights.called)  # a helper is used once as a rule
+    if not called or usage is None or usage.mentions or member.is_private is not is_private:
         return False
     # Where living code makes the very calls by another member, it has moved on to that one.
     return all(_same_calls(question, name) < question.weights.uses for name in question.usages)

@@ -12,7 +12,8 @@ SAME_NAME = 0.9
 _SAME = 1.0
 _REORDERED = 0.95
 _MISSPELLED = 0.9
-_ARTICLE = 0.87  # below another spelling of the same words, and above different ones
+# An article more, or a direction in another place: below another spelling of the same words, above different ones.
+_NEARLY = 0.87
 # The most that different words can reach, so that they stay below another spelling of the same ones.
 _DIFFERENT = 0.85
 _SYNONYM = 0.8
@@ -110,11 +111,14 @@ def likeness(left: str, right: str) -> float:
         return _SAME
     only_a, only_b = list((Counter(a) - Counter(b)).elements()), list((Counter(b) - Counter(a)).elements())
     if not only_a and not only_b:
-        return _OPPOSITE if _DIRECTIONS & set(a) else _REORDERED
+        directions = _DIRECTIONS & set(a)
+        if len(a) == 2 and len(directions) == 1:
+            return _NEARLY  # with one word beside it, there is nothing to change places: `closed_by`, `by_closed`
+        return _OPPOSITE if directions else _REORDERED
     if any(frozenset((x, y)) in _OPPOSITES for x in only_a for y in only_b):
         return _OPPOSITE
     if only_a + only_b == ["the"]:  # not `a`, which may be an operand: `a_to_b`
-        return _ARTICLE
+        return _NEARLY
     if len(only_a) == len(only_b) == 1 and _misspelled(only_a[0], only_b[0]):
         return _MISSPELLED
     shared = len(a) - len(only_a) + _matched(only_a, only_b)

@@ -15,7 +15,7 @@ class Weights:
         name: times the likeness of the names.
         same: for the same words in another order or spelling.
         use: times the share of the living calls with the same keywords that are calls of the candidate.
-        unused: for a public member that nothing in the project uses, while the missing one is called.
+        unused: for a member, as public as the missing one, that nothing in the project uses while that is called.
         history: for what git says the name was renamed to.
         hint: for what the library itself names as successor.
         field: for a property that only hands out the field of the missing name, `_name`.
@@ -27,7 +27,7 @@ class Weights:
         fitting: the least share of calls that must bind.
         uses: how many living calls with the same keywords are grounds.
         telling: how many telling keywords these must have.
-        called: how many sites the missing name needs before it says anything that a candidate is unused.
+        called: how many sites a missing public name needs before it says anything that a candidate is unused.
     """
 
     fit: float = 2.0

@@ -23,6 +23,7 @@ def inside(*lines: str) -> str:
     [
         inside("return await c.gone(1)"),
         inside("return (await (c.gone(1)))[0]"),
+        "def __await__(self):\n    return self.gone().__await__()",
         inside("await asyncio.gather(c.gone(1), c.other())"),
         inside("await asyncio.gather(*[c.gone(x) for x in tasks])"),
         inside("await asyncio.gather(*(c.gone(x) for x in tasks))"),

@@ -319,6 +319,20 @@ def test_private_names_lose(owned: tuple[Owner, Mapping[str, Member], Path]) -> 
     assert min(private.evidence, key=lambda each: each.weight).clue is Clue.PRIVATE
 
 
+def test_a_helper_that_nothing_uses_is_likely_for_one_that_is_missing(
+    owned: tuple[Owner, Mapping[str, Member], Path],
+) -> None:
+    """What is private is used inside only: when one private name is missing, and another unused, these may be one."""
+    usage = {"_archive": Usage(0, ()), "get_orders": Usage(0, ())}
+    ranking = asked(owned, "_put_away", ["shop._put_away(1)"], usages=usage)
+    unused = {each.name for each in ranking.candidates if any(e.clue is Clue.UNUSED for e in each.evidence)}
+    assert (ranking.decision, ranking.candidates[0].name, unused) == (Decision.LIKELY, "_archive", {"_archive"})
+    public = asked(owned, "put_away", ["shop.put_away(1)"] * 3, usages=usage)
+    assert "_archive" not in {
+        each.name for each in public.candidates if any(e.clue is Clue.UNUSED for e in each.evidence)
+    }
+
+
 def test_the_public_name_of_a_private_one_needs_the_tests(
     owned: tuple[Owner, Mapping[str, Member], Path],
 ) -> None:
@@ -515,6 +529,13 @@ def test_an_article_is_less_than_another_word() -> None:
     with_article = likeness("transform_node", "the_transform_node")
     assert likeness("transform_node", "transform_token_node") < with_article < SAME_NAME
     assert likeness("vector_a", "vector") < with_article
+
+
+def test_one_word_and_a_direction_have_nothing_to_change_places() -> None:
+    """`closed_by` may be called `by_closed`, as `json_to_dict` may never be called `dict_to_json`."""
+    assert likeness("json_to_dict", "dict_to_json") < likeness("closed", "closed_by")
+    assert likeness("src_dst", "dst_src") < likeness("closed", "closed_by")
+    assert likeness("closed", "closed_by") < likeness("by_closed", "closed_by") < SAME_NAME
 
 
 def test_a_name_with_a_word_more_is_nearer_than_half_a_word() -> None:
