@@ -10,7 +10,6 @@ from netra_repair.causes import Proof, Site
 from netra_repair.definitions import Definitions
 from netra_repair.diagnostics import CauseKind
 from netra_repair.owners import Owner
-from netra_repair.references import Guard
 from netra_repair.sightings import Sighting
 
 
@@ -152,24 +151,22 @@ def _group(related: Sequence[Sighting], owner: Owner) -> Group:
 
 def _sites(related: Iterable[Sighting]) -> tuple[Site, ...]:
     """One site for each place, with all that was said of it."""
-    sites: dict[tuple[str, int], Site] = {}
+    places: dict[tuple[str, int], list[Sighting]] = {}
     for sighting in related:
-        place = _place(sighting)
-        seen = sites.get(place)
-        tests = (sighting.test,) if sighting.test else ()
-        if seen is None:
-            sites[place] = Site(
-                sighting.reference, sighting.receiver, sighting.access, (sighting.proof,), sighting.refusal, tests
-            )
-        else:
-            # What a test failed of is not guarded by what the checker alone cannot tell from a guard.
-            told = sighting if seen.reference.guard is Guard.SWALLOWED else seen
-            sites[place] = replace(
-                seen,
-                reference=told.reference,
-                proofs=tuple(sorted({*seen.proofs, sighting.proof})),
-                refusal=told.refusal if told is sighting else seen.refusal or sighting.refusal,
-                tests=tuple(sorted({*seen.tests, *tests})),
-                others=tuple(sorted({*seen.others, sighting.receiver} - {seen.receiver})),
-            )
-    return tuple(site for _, site in sorted(sites.items(), key=lambda item: item[0]))
+        places.setdefault(_place(sighting), []).append(sighting)
+    return tuple(_site(places[place]) for place in sorted(places))
+
+
+def _site(sightings: Sequence[Sighting]) -> Site:
+    """A place by all its sightings: where a test failed of it, nothing guards it that others only take for a guard."""
+    failed = next((each for each in sightings if each.proof is Proof.TEST and each.refusal is None), None)
+    told = failed or sightings[0]
+    return Site(
+        told.reference,
+        sightings[0].receiver,
+        sightings[0].access,
+        tuple(sorted({each.proof for each in sightings})),
+        None if failed is not None else next((each.refusal for each in sightings if each.refusal is not None), None),
+        tuple(sorted({each.test for each in sightings if each.test})),
+        others=tuple(sorted({each.receiver for each in sightings} - {sightings[0].receiver})),
+    )

@@ -28,7 +28,7 @@ from netra_repair.triage import Triage
 _BY_IMPORTS = (Use.IMPORT, Use.STRING)
 
 # What guards nothing where a test failed all the same.
-_NO_GUARDS_OF_FAILURES = (Guard.TRANSLATED, Guard.EAGER)
+_NO_GUARDS_OF_FAILURES = (Guard.TRANSLATED, Guard.EAGER, Guard.VERSION)
 
 _MOVED = Refusal(Reason.NOT_PROVEN, "no attribute of the name stands there")
 
@@ -406,6 +406,7 @@ class Sighter:
         member = self._receivers.callee(source, reference.expression) or self._classes.method_named(raised.callee)
         if member is None or not member.owner.is_inside:
             return None
+        reference = _failed_of(reference)
         refusal = None if reference.guard is Guard.SWALLOWED else _guarded(reference)  # the test's other sightings tell
         return Sighting(raised.kind, member.name, raised.name, member.owner, None, reference, Proof.TEST, test, refusal)
 
@@ -470,7 +471,7 @@ def _placed(site: Site, syntax: Syntax) -> Site:
 def _failed_of(reference: Reference) -> Reference:
     """Where a test failed of it, what only raises another exception guards nothing; else it may tell of a contract.
 
-    Nor does `assertRaises(AttributeError, C.m)`, which came too late then.
+    Nor does `assertRaises(AttributeError, C.m)`, which came too late then, nor a branch for another version: it ran.
     """
     return replace(reference, guard=None) if reference.guard in _NO_GUARDS_OF_FAILURES else reference
 
