@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 import libcst as cst
 
 from netra_repair.calls import called, keywords
 from netra_repair.decisions import branches, decorated, followers
 from netra_repair.layout import Layout, Place
+from netra_repair.misfits import expects_misfit, may_be_of_others
 from netra_repair.references import Guard
+from netra_repair.regions import Region
 from netra_repair.string_targets import Probe, StringTarget
 
 # `except Exception`, `suppress(Exception)` and `raises(Exception)` are no guards: they swallow whatever is wrong, which
@@ -31,29 +32,6 @@ _VERSIONS = frozenset(
     | {"__version__", "VERSION", "PY2", "PY3", "PYPY"}
 )
 _PLATFORMS = frozenset({"sys.platform", "sys.implementation.name", "os.name", "platform.system", "platform.machine"})
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """A stretch of text that is guarded.
-
-    Attributes:
-        start: its first character, as an index into the file's text.
-        end: after its last one.
-        guard: how.
-        attribute: the only attribute it is for; None for all of them.
-        receiver: the only object it is for, as it is written, without white space; None for all of them.
-        errors: the exceptions it expects, by their last name; empty where it is not about exceptions.
-        handlers: where the `except` clauses stand that do, if it is a `try`.
-    """
-
-    start: int
-    end: int
-    guard: Guard
-    attribute: str | None = None
-    receiver: str | None = None
-    errors: frozenset[str] = frozenset()
-    handlers: tuple[Place, ...] = ()
 
 
 class Guards:
@@ -115,90 +93,12 @@ class Guards:
             if region.guard in (Guard.RAISES, Guard.EAGER, Guard.VERSION):
                 return region.guard
             if "TypeError" in region.errors:
-                return Guard.SWALLOWED if self._may_be_of_others(region, call) else Guard.MISFIT
+                return Guard.SWALLOWED if may_be_of_others(self._layout, region, call) else Guard.MISFIT
         return None
 
     def expects_misfit(self, call: cst.Call) -> bool:
         """Whether a test expects a TypeError, and does nothing there but a call: `with raises(TypeError): f(1)`."""
-        parents = [parent for _, parent in self._layout.line_of_descent(call)]
-        match parents:
-            case [cst.Lambda() as whole, cst.Arg(), cst.Call(args=[_, _]), *_]:
-                region = self._layout.outer(whole.body)
-            case [
-                cst.Expr(),
-                cst.SimpleStatementLine(body=[_]),
-                cst.IndentedBlock(body=[_]),
-                cst.With(items=[item]),
-                *_,
-            ] | [cst.Expr(), cst.SimpleStatementSuite(body=[_]), cst.With(items=[item]), *_]:
-                region = self._layout.outer(item)[1], self._layout.outer(call)[1]
-            case _:
-                return False
-        return any(
-            each.guard is Guard.RAISES
-            and "TypeError" in each.errors
-            and each.start == region[0] <= region[1] <= each.end
-            for each in self._regions
-        )
-
-    def _may_be_of_others(self, region: Region, call: cst.Call) -> bool:
-        """Whether the TypeError that a `try` expects may be that of what it does beside a call.
-
-        Who expects that a call does not fit tries nothing else, or calls the same in another way then, or something
-        else with the same objects; or tests it.
-        """
-        if not region.handlers or self._is_in_test(call):
-            return False
-        own = self._layout.outer(call)
-        others = (
-            other
-            for other in self._calls_in([(region.start, region.end)])
-            if not own[0] <= self._layout.outer(other)[0] < own[1] and not self._is_raised(other)
-        )
-        return any(others) and not self._is_made_up_for(region, call)
-
-    def _is_made_up_for(self, region: Region, call: cst.Call) -> bool:
-        """Whether what a call should have done is done where it failed, or after that with other arguments."""
-        name, _ = called(call)
-        if self._names(region.handlers, {name}):
-            return True
-        function = self._function_of(call)
-        end = self._layout.outer(function)[1] if function is not None else len(self._layout.source.text)
-        if any(
-            called(other)[0] == name and _shape(other) != _shape(call) for other in self._calls_in([(region.end, end)])
-        ):
-            return True
-        place = self._layout.outer(call)
-        objects = {each.value for each in self._layout.of_type(cst.Name) if _is_inside(self._layout.outer(each), place)}
-        instead = (
-            self._layout.outer(other)
-            for other in self._calls_in(region.handlers)
-            if called(other)[0] != "isinstance" and not self._is_raised(other)
-        )
-        return self._names(instead, objects)
-
-    def _calls_in(self, places: Sequence[Place]) -> Iterator[cst.Call]:
-        """The calls that stand at one of some places."""
-        for call in self._layout.of_type(cst.Call):
-            if any(_is_inside(self._layout.outer(call), place) for place in places):
-                yield call
-
-    def _is_raised(self, call: cst.Call) -> bool:
-        parents = (parent for _, parent in self._layout.line_of_descent(call))
-        return any(isinstance(parent, cst.Raise) for parent in parents)
-
-    def _is_in_test(self, call: cst.Call) -> bool:
-        parents = (parent for _, parent in self._layout.line_of_descent(call))
-        return any(isinstance(each, cst.FunctionDef) and each.name.value.startswith("test") for each in parents)
-
-    def _function_of(self, node: cst.CSTNode) -> cst.FunctionDef | None:
-        parents = (parent for _, parent in self._layout.line_of_descent(node))
-        return next((each for each in parents if isinstance(each, cst.FunctionDef)), None)
-
-    def _names(self, places: Iterable[Place], names: Collection[str]) -> bool:
-        """Whether one of some names stands at one of some places."""
-        found = [self._layout.outer(each) for each in self._layout.of_type(cst.Name) if each.value in names]
-        return any(_is_inside(each, place) for place in places for each in found)
+        return expects_misfit(self._layout, self._regions, call)
 
     def of_string(self, target: StringTarget) -> Guard | None:
         """The guard of a name in a string: what the call that holds it says of itself, else what is around.
@@ -346,15 +246,6 @@ class Guards:
                 case _:
                     pass
         return None
-
-
-def _shape(call: cst.Call) -> tuple[int, frozenset[str]]:
-    """How many arguments a call passes by position, and the keywords of the others."""
-    return sum(argument.keyword is None for argument in call.args), frozenset(keywords(call))
-
-
-def _is_inside(place: Place, other: Place) -> bool:
-    return other[0] <= place[0] and place[1] <= other[1]
 
 
 def _endings(dotted: str) -> list[str]:
