@@ -11,7 +11,7 @@ from netra_repair.candidates import Candidate, Clue, Evidence
 from netra_repair.causes import Site
 from netra_repair.fitting import UNCALLED_KINDS, hands_out
 from netra_repair.history import Past
-from netra_repair.likeness import SAME_NAME, is_sibling, likeness
+from netra_repair.likeness import NEARLY, SAME_NAME, is_sibling, likeness
 from netra_repair.owners import Access, Member, MemberKind, Owner
 from netra_repair.references import Use
 from netra_repair.usages import Usage, UsedCall
@@ -126,7 +126,7 @@ def evidence(
         what = member.signature if question.calls else f"a {member.kind}"
         yield Evidence(Clue.FIT, weights.fit * share, f"{fits} of {len(question.sites)} places fit {what}")
     yield from _keyword_evidence(question, member)
-    alike = likeness(question.attribute, member.name)
+    alike = _likeness(question, member)
     if alike > 0:
         same = weights.same if alike >= SAME_NAME else 0.0
         yield Evidence(Clue.NAME, round(weights.name * alike + same, 3), f"the names are {alike:.0%} alike")
@@ -164,8 +164,7 @@ def has_grounds(question: Question, candidate: Candidate) -> bool:
     is_method_for_value = question.is_read and candidate.member.kind not in UNCALLED_KINDS
     if share < question.weights.fitting or is_beside or is_demoted or is_method_for_value:
         return False
-    is_promoted = question.attribute.startswith("_") and not candidate.member.is_private
-    is_same = likeness(question.attribute, candidate.name) >= SAME_NAME and not is_promoted
+    is_same = _likeness(question, candidate.member) >= SAME_NAME
     return is_same or Clue.FIELD in clues or _is_used_instead(question, candidate)
 
 
@@ -205,11 +204,20 @@ def _told(call: UsedCall, owner: Owner) -> float:
     return 1.0 if call.proven or call.receiver == owner.short_name else 0.5
 
 
+def _likeness(question: Question, member: Member) -> float:
+    """How much alike the names are; the public name of a private one is never the same, since it may call that."""
+    alike = likeness(question.attribute, member.name)
+    return min(alike, NEARLY) if question.attribute.startswith("_") and not member.is_private else alike
+
+
 def _is_unused(question: Question, member: Member) -> bool:
     usage = question.usages.get(member.name)
-    is_private = question.attribute.startswith("_")
-    called = len(question.sites) >= (1 if is_private else question.weights.called)  # a helper is used once as a rule
-    if not called or usage is None or usage.mentions or member.is_private is not is_private:
+    if usage is None or usage.mentions:
+        return False
+    if question.attribute.startswith("_"):
+        # A helper is used once as a rule. What is unused beside it may be a hook, or found by a computed name.
+        return member.is_private and _likeness(question, member) >= question.weights.helper
+    if member.is_private or len(question.sites) < question.weights.called:
         return False
     # Where living code makes the very calls by another member, it has moved on to that one.
     return all(_same_calls(question, name) < question.weights.uses for name in question.usages)

@@ -52,8 +52,9 @@ class Guards:
             *self._of_contexts(),
             *self._of_calls(),
         ]
-        # Innermost first: of two that guard a place, the shorter one.
-        self._regions = sorted(regions, key=lambda region: region.end - region.start)
+        # Innermost first: of two that guard a place, the shorter one. But a branch for a version last: that it ran does
+        # not tell of what is around it.
+        self._regions = sorted(regions, key=lambda region: (region.guard is Guard.VERSION, region.end - region.start))
 
     def of(self, place: Place, attribute: str, receivers: Collection[str], error: str) -> Guard | None:
         """The innermost guard of an attribute.

@@ -8,12 +8,12 @@ from functools import lru_cache
 
 # Alikeness, from which on two names are the same name in another spelling: other case, other order, a slip of a key.
 SAME_NAME = 0.9
+# Of what is all but that, with an article more or a direction in another place; above that of different words.
+NEARLY = 0.87
 
 _SAME = 1.0
 _REORDERED = 0.95
 _MISSPELLED = 0.9
-# An article more, or a direction in another place: below another spelling of the same words, above different ones.
-_NEARLY = 0.87
 # The most that different words can reach, so that they stay below another spelling of the same ones.
 _DIFFERENT = 0.85
 _SYNONYM = 0.8
@@ -113,12 +113,12 @@ def likeness(left: str, right: str) -> float:
     if not only_a and not only_b:
         directions = _DIRECTIONS & set(a)
         if len(a) == 2 and len(directions) == 1:
-            return _NEARLY  # with one word beside it, there is nothing to change places: `closed_by`, `by_closed`
+            return NEARLY  # with one word beside it, there is nothing to change places: `closed_by`, `by_closed`
         return _OPPOSITE if directions else _REORDERED
     if any(frozenset((x, y)) in _OPPOSITES for x in only_a for y in only_b):
         return _OPPOSITE
     if only_a + only_b == ["the"]:  # not `a`, which may be an operand: `a_to_b`
-        return _NEARLY
+        return NEARLY
     if len(only_a) == len(only_b) == 1 and _misspelled(only_a[0], only_b[0]):
         return _MISSPELLED
     shared = len(a) - len(only_a) + _matched(only_a, only_b)

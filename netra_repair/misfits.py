@@ -30,7 +30,8 @@ def expects_misfit(layout: Layout, regions: Iterable[Region], call: cst.Call) ->
             start, end = layout.outer(item)[1], layout.outer(call)[1]
         case _:
             return False
-    return any(
+    arguments = [layout.outer(argument) for argument in call.args]
+    return not any(_calls_in(layout, arguments)) and any(
         region.guard is Guard.RAISES and "TypeError" in region.errors and region.start == start <= end <= region.end
         for region in regions
     )

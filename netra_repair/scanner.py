@@ -241,7 +241,9 @@ class Scanner:
             for group, why in told:
                 if why is None and group.kind.is_attribute:
                     why = self._of_other_code(group)
-                if why is None or any(Proof.TEST in site.proofs for site in group.sites):
+                # What is there on another platform is missing for a test that only says that it runs on that.
+                is_elsewhere = why is not None and why.reason is Reason.UNREACHABLE
+                if why is None or (not is_elsewhere and any(Proof.TEST in site.proofs for site in group.sites)):
                     possible.append((group, why))
                 else:
                     aside += [RefusedSite(site, site.refusal or why) for site in group.sites]

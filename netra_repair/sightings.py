@@ -217,7 +217,7 @@ class Sighter:
         Returns:
             The sightings, with the tests.
         """
-        sightings = [sighting for case in suite.cases.values() for sighting in _certain([*self.of_case(case)])]
+        sightings = [sighting for case in suite.cases.values() for sighting in _certain(case, self.of_case(case))]
         by_place: dict[tuple[str, int], list[Sighting]] = {}
         for sighting in sightings:
             by_place.setdefault((sighting.reference.path, sighting.reference.name.start), []).append(sighting)
@@ -392,9 +392,9 @@ class Sighter:
                 return None
             reference = _failed_of(reference)
             access = raised.access or Access.MODULE
+            refusal = _guarded(reference) or self._of_others_too(reference)
             return Sighting(
-                *(raised.kind, raised.name, "", owner, access, reference, Proof.TEST, test, _guarded(reference)),
-                inherited,
+                *(raised.kind, raised.name, "", owner, access, reference, Proof.TEST, test, refusal), inherited
             )
         if raised.start is None or raised.end is None or raised.callee is None:
             return None
@@ -408,7 +408,18 @@ class Sighter:
             return None
         reference = _failed_of(reference)
         refusal = None if reference.guard is Guard.SWALLOWED else _guarded(reference)  # the test's other sightings tell
+        refusal = refusal or self._widened(source, reference, member)
         return Sighting(raised.kind, member.name, raised.name, member.owner, None, reference, Proof.TEST, test, refusal)
+
+    def _of_others_too(self, reference: Reference) -> Refusal | None:
+        """Why a place where a test failed is not its class's alone: by the types, another that comes there has it."""
+        if reference.receiver is None or reference.use in _BY_IMPORTS:
+            return None
+        owners = self._receivers.of(self._files.source(reference.path), reference.receiver).owners
+        having = [owner for owner, _ in owners if reference.attribute in self._definitions.members(owner)]
+        if len(owners) < 2 or not having:
+            return None
+        return _union(reference.attribute, f"{having[0].name} has it")
 
     def _is_consequence(self, raised: Raised, owner: Owner) -> bool:
         """Whether the class does define it: what failed before left an object half made."""
@@ -441,16 +452,16 @@ class Sighter:
         return near[0] if len(near) == 1 else None
 
 
-def _certain(sightings: Sequence[Sighting]) -> Iterator[Sighting]:
+def _certain(case: CaseResult, sightings: Iterable[Sighting]) -> Iterator[Sighting]:
     """One test's sightings: an `except` that may be for something else is no guard where the test saw nothing else.
 
     Else it may have failed of the other, and what was caught is meant to be.
     """
-    seen = {(sighting.receiver, sighting.attribute, sighting.parameter) for sighting in sightings}
+    is_alone = len({(raised.name, raised.callee or raised.receiver) for raised in case.raised}) == 1
     for sighting in sightings:
         if sighting.reference.guard is not Guard.SWALLOWED:
             yield sighting
-        elif len(seen) == 1:
+        elif is_alone:
             yield replace(sighting, reference=replace(sighting.reference, guard=None))
         else:
             yield replace(sighting, refusal=_guarded(sighting.reference))
@@ -465,7 +476,7 @@ def _placed(site: Site, syntax: Syntax) -> Site:
     if reference is None or reference.attribute != bare.attribute:
         return replace(site, refusal=_MOVED)
     reference = _failed_of(reference) if Proof.TEST in site.proofs else reference
-    return replace(site, reference=reference, refusal=_guarded(reference))
+    return replace(site, reference=reference, refusal=site.refusal or _guarded(reference))
 
 
 def _failed_of(reference: Reference) -> Reference:

@@ -28,6 +28,7 @@ class Weights:
         uses: how many living calls with the same keywords are grounds.
         telling: how many telling keywords these must have.
         called: how many sites a missing public name needs before it says anything that a candidate is unused.
+        helper: how alike an unused private member must be called to one that is missing.
     """
 
     fit: float = 2.0
@@ -48,6 +49,7 @@ class Weights:
     uses: float = 2.0
     telling: int = 2
     called: int = 2
+    helper: float = 0.5
 
 
 WEIGHTS = Weights()

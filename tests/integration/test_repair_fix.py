@@ -458,7 +458,7 @@ def test_classes_of_one_base_get_each_what_is_meant_for_it(tmp_path: Path) -> No
         ("app.kinds.A.shown_name", "show_name"),
         ("app.kinds.B.shown_name", "shown_names"),
     }
-    assert len(repair.comparison.restored) == 3
+    assert len(repair.comparison.restored) == 2
 
 
 def test_classes_of_one_base_with_different_parameters_share_no_place(tmp_path: Path) -> None:
@@ -692,6 +692,72 @@ def test_what_a_test_caught_besides_what_it_failed_of_stays_guarded(tmp_path: Pa
     repair = fixed(tmp_path, Options())
     assert {path_line for cause in repair.causes for path_line in changed(cause)} == {("test_cache.py", 18)}
     assert repair.comparison.restored == ("test_cache.py::test_it",)
+
+
+NOT_ALONE = """\
+import sys
+
+
+class Disk:
+    def load_all(self):
+        return 1
+
+    def run(self, job, retries=0):
+        return retries
+
+
+class Tape:
+    def load_al(self):
+        return 2
+
+
+class Fast(Disk):
+    def run(self, job, retries=0, retry=0):
+        return retry
+
+
+class Console:
+    if sys.platform == "win32":
+        def clear_windows(self):
+            return 1
+
+    def clear_window(self):
+        return 1
+
+
+def start(store: Disk | Tape):
+    return store.load_al()
+
+
+def begin(disk: Disk):
+    return disk.run("a", retry=1)
+
+
+def clear(console: Console):
+    if sys.platform == "win32":
+        return console.clear_windows()
+    return 0
+
+
+def test_start():
+    assert start(Disk()) == 1
+
+
+def test_begin():
+    assert begin(Disk()) == 1
+
+
+def test_clear(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert clear(Console()) == 1
+"""
+
+
+def test_one_failing_test_does_not_speak_for_all_that_come_to_a_place(tmp_path: Path) -> None:
+    """What another class of the same place has, a subclass takes, or another platform defines stays as it is."""
+    (tmp_path / "test_shared.py").write_text(NOT_ALONE)
+    repair = fixed(tmp_path, Options())
+    assert (repair.diff, repair.comparison.restored) == ("", ())
 
 
 LEFTOVERS = """\

@@ -317,6 +317,21 @@ def test_calls_that_do_not_fit_have_guards_of_their_own(code: str, guard: Guard 
     assert (reference.attribute, reference.guard) == ("made", guard)
 
 
+def test_a_branch_for_a_version_hides_no_guard_around_it() -> None:
+    """That such a branch ran does not tell what the code around it expects: that guard is told, however far out."""
+    code = """
+    try:
+        if sys.version_info >= (3, 8):
+            Ctx.gone()
+        Ctx.gone()
+    except AttributeError:
+        pass
+    if sys.version_info >= (3, 8):
+        Ctx.gone()
+    """
+    assert lookups(code) == [Guard.EXCEPT, Guard.EXCEPT, Guard.VERSION]
+
+
 def test_the_innermost_guard_is_told() -> None:
     """Where several guards hold, the nearest one is the reason."""
     code = """

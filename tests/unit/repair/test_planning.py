@@ -261,6 +261,7 @@ MISFITS = [
     ("with pytest.raises(TypeError): x = Ctx.gone(a)", False),
     ("with pytest.raises(TypeError): Ctx.gone(a).more()", False),
     ("with pytest.raises(TypeError): Ctx.gone(*a)", False),
+    ("with pytest.raises(TypeError): Ctx.gone(a())", False),
     ("with pytest.raises(ValueError): Ctx.gone(a)", False),
     ("self.assertRaises(TypeError, Ctx.gone(a))", False),
 ]
