@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,8 +11,9 @@ from hypothesis import strategies as st
 
 from benchmarks.repair.__main__ import _results
 from benchmarks.repair.drift import Drift, History, Kind, Splice, Spot, moved, spliced
+from benchmarks.repair.injections import SEED
 from benchmarks.repair.measure import Measured
-from benchmarks.repair.packages import PACKAGES, RETIRED, chosen
+from benchmarks.repair.packages import CANDIDATES, DEVELOPMENT, HELD_OUT, PACKAGES, RETIRED, candidates, chosen
 from benchmarks.repair.score import Change, Result, SiteCount, adjusted_rand_index, changes, sites, summary
 from benchmarks.repair.selection import true_clusters
 from benchmarks.repair.tool import Report, clusters
@@ -201,10 +201,13 @@ def test_a_run_without_time_begins_nothing() -> None:
     assert list(_results([(PACKAGES[0], DRIFT)], workers=2, minutes=0)) == []
 
 
-def test_the_hash_of_the_names_decides_the_halves() -> None:
-    """Half of the packages are held out, by nothing but the hash of their names; retired ones are in neither half."""
-    ranked = sorted(PACKAGES, key=lambda package: hashlib.sha256(package.name.encode()).hexdigest())
-    assert [package.held_out for package in ranked] == [False] * 6 + [True] * 6
+def test_seed_and_name_decide_what_is_held_out() -> None:
+    """The held-out half comes from the published list in the order of its seed; retired ones are in neither half."""
+    order = candidates(SEED)
+    assert set(order) == set(CANDIDATES) - {package.name for package in (*DEVELOPMENT, *RETIRED)}
+    found = [order.index(package.name) for package in HELD_OUT]
+    assert found == sorted(found)
+    assert [package.held_out for package in PACKAGES] == [False] * 6 + [True] * 6
     assert not any(package.held_out for package in RETIRED)
     assert not {package.name for package in PACKAGES} & {package.name for package in RETIRED}
     assert [package.name for package in chosen(["sqlparse", "simpy"], held_out=False)] == ["sqlparse", "simpy"]
