@@ -84,6 +84,8 @@ _SYNONYMS = tuple(
 )
 
 
+_NEGATIONS = frozenset("anti de dis in non un".split())
+
 # With one of these the order of the others is the meaning: `json_to_dict`, `dict_to_json`.
 _DIRECTIONS = frozenset("to 2 from of in by as into minus over src dst min max".split())
 
@@ -115,7 +117,7 @@ def likeness(left: str, right: str) -> float:
         if len(a) == 2 and len(directions) == 1:
             return NEARLY  # with one word beside it, there is nothing to change places: `closed_by`, `by_closed`
         return _OPPOSITE if directions else _REORDERED
-    if any(frozenset((x, y)) in _OPPOSITES for x in only_a for y in only_b):
+    if any(frozenset((x, y)) in _OPPOSITES or _negates(x, y) for x in only_a for y in only_b):
         return _OPPOSITE
     if only_a + only_b == ["the"]:  # not `a`, which may be an operand: `a_to_b`
         return NEARLY
@@ -153,6 +155,12 @@ def _word_likeness(x: str, y: str) -> float:
     if _misspelled(x, y):
         return _MISSPELLED
     return _ABBREVIATION if len(short) >= 3 and long.startswith(short) else 0.0
+
+
+def _negates(x: str, y: str) -> bool:
+    """Whether one of two words is the other with a prefix that turns it round: `safe`, `unsafe`."""
+    short, long = sorted((x, y), key=len)
+    return len(short) >= 3 and long.endswith(short) and long.removesuffix(short) in _NEGATIONS
 
 
 def _synonymous(x: str, y: str) -> bool:

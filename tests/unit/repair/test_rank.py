@@ -532,6 +532,16 @@ def test_an_article_is_less_than_another_word() -> None:
     assert likeness("vector_a", "vector") < with_article
 
 
+def test_a_word_and_its_negation_are_opposites() -> None:
+    """What is safe is not nearly what is unsafe, however much else of the names is the same."""
+    for one, other in (
+        ("_add_dunders_safe", "_add_dunders_unsafe"),
+        ("is_valid", "is_invalid"),
+        ("connect", "disconnect"),
+    ):
+        assert likeness(one, other) < likeness("closed", "closed_by")
+
+
 def test_one_word_and_a_direction_have_nothing_to_change_places() -> None:
     """`closed_by` may be called `by_closed`, as `json_to_dict` may never be called `dict_to_json`."""
     assert likeness("json_to_dict", "dict_to_json") < likeness("closed", "closed_by")
