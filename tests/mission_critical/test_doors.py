@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -124,7 +124,11 @@ async def test_only_so_many_sockets_wait_for_their_first_frame(server: Server, a
         await waiting[0].expect("auth_success")
         await waiting[1].connection.close()
         for _ in range(2):
-            await open_socket("192.0.2.7")
+            async with asyncio.timeout(10):
+                while True:  # the client may see the end of a connection before the server has counted it
+                    with suppress(InvalidStatus):
+                        await open_socket("192.0.2.7")
+                        break
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "Via", "X-Real-IP", "X-Forwarded-Proto"])
