@@ -83,7 +83,7 @@ _SYNONYMS = tuple(
     )
 )
 
-
+# What turns a word round when it stands before it.
 _NEGATIONS = frozenset("anti de dis in non un".split())
 
 # With one of these the order of the others is the meaning: `json_to_dict`, `dict_to_json`.

@@ -85,6 +85,7 @@ class Suite:
         Raises:
             TestRunError: when pytest is not there or cannot begin, refuses its arguments, or fails inside. A
                 conftest.py that cannot be imported is a case, not an error.
+            ProjectError: when what the tests did in a copy cannot be taken back.
         """
         with tempfile.TemporaryDirectory(prefix="netra-tests-", ignore_cleanup_errors=True) as name:
             folder = Path(name)

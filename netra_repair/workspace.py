@@ -109,10 +109,9 @@ class Workspace:
     def _edited(self) -> Iterator[tuple[str, tuple[_State, bytes]]]:
         """The sources that are not as the project has them, with their state and content."""
         for path in self._origin.sources:
-            _, copied = self._copied.get(path, (None, None))
             target = self.root / path
             state = _state(target)
-            if copied is not None and state is not None and state != copied:
+            if path in self._copied and state is not None and state != self._copied[path][1]:
                 yield path, (state, target.read_bytes())
 
     def _restore(self, edited: Mapping[str, tuple[_State, bytes]]) -> None:
