@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import signal
 from pathlib import Path
@@ -127,3 +128,17 @@ async def test_a_crash_loop_ends(nursery: Nursery, home: Home, tmp_path: Path) -
     assert poison.final is not None
     assert (poison.final["type"], poison.final["data"]["code"]) == ("agent_failed", "attempts_exhausted")
     _check_log(poison.log)
+
+
+async def test_a_server_that_ends_during_the_handshake() -> None:
+    """A server that took the connection and died before it answered is gone for the client, as any other is: what it
+    wanted to say waits for the next one."""
+
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    client = ReturningClient("token", [Saying("work")])
+    async with await asyncio.start_server(hang_up, "127.0.0.1") as server:
+        port = server.sockets[0].getsockname()[1]
+        assert not await client.converse(f"ws://127.0.0.1:{port}/ws")
+    assert client.sayings[0].log == []

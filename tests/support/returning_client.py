@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidMessage
 
 Frame = dict[str, Any]
 PATIENCE_S = 20.0
@@ -69,7 +69,7 @@ class ReturningClient:
                 for saying in self.sayings:
                     if saying.final is None:
                         await self._follow(socket, saying)
-        except (ConnectionClosed, OSError) as error:
+        except (ConnectionClosed, InvalidMessage, OSError) as error:  # InvalidMessage: gone during the handshake
             self.close_code = error.rcvd.code if isinstance(error, ConnectionClosed) and error.rcvd else 1006
             return False
         return True
