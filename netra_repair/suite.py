@@ -75,7 +75,8 @@ class Suite:
             timeout_s: seconds after which the run is ended; what was recorded until then is kept.
             watched: lines, from 1, by file relative to the root, of which `SuiteResult.executed` tells whether they
                 ran; costs time before Python 3.12.
-            listening: whether what is raised and caught is told of tests that fail; costs time.
+            listening: whether what is raised and caught is told of tests that fail, also in Python programs that they
+                start; costs time.
             alone: whether each test runs in a process of its own, forked after the collection, so that nothing of
                 another test is left in it. Not where the system cannot fork, or workers of xdist run the tests.
 
@@ -194,6 +195,7 @@ class _Records:
     broken: str | None = None
     stopped: str | None = None
     phases: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    started: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     running: dict[str, None] = field(default_factory=dict)
     foreign: set[str] = field(default_factory=set)
     executed: set[tuple[str, int]] | None = None
@@ -215,6 +217,8 @@ class _Records:
             self.phases.setdefault(record["test"], []).append(record)
             if record["when"] not in ("setup", "call"):
                 self.running.pop(record["test"], None)
+        if "started_by" in record:
+            self.started.setdefault(record["started_by"], []).append(record)
         if "running" in record:
             self.running[record["running"]] = None
         self.began = self.began or "pytest" in record
@@ -242,7 +246,7 @@ class _Records:
         interrupted = timeout or self.stopped
         if interrupted is None and not self.finished and self.began:
             interrupted = f"killed by {_signal(-exit_code)}" if exit_code < 0 else f"ended with exit code {exit_code}"
-        cases = {test: _case(test, phases) for test, phases in self.phases.items()}
+        cases = {test: _case(test, phases, self.started.get(test, ())) for test, phases in self.phases.items()}
         if interrupted is not None and not self.finished and self.running:
             interrupted = f"{interrupted} while {', '.join(self.running)} ran"
             for test in self.running:
@@ -268,12 +272,14 @@ def _signal(number: int) -> str:
         return f"signal {number}"
 
 
-def _case(test: str, phases: Sequence[Mapping[str, Any]]) -> CaseResult:
-    """One test from its phases; those of tries that a plugin repeated do not count."""
+def _case(test: str, phases: Sequence[Mapping[str, Any]], started: Sequence[Mapping[str, Any]]) -> CaseResult:
+    """One test from its phases, and from the programs it started; the phases of tries that a plugin repeated do not
+    count."""
     counted = [(phase, outcome) for phase in phases if (outcome := _outcome(phase)) is not None]
     outcome = min((outcome for _, outcome in counted), key=_WORST_FIRST.index, default=Outcome.ERROR)
+    told = [*(phase for phase, _ in counted), *started]
     raised, caught = (
-        tuple(dict.fromkeys(_raised(facts) for phase, _ in counted for facts in phase.get(what, ())))
+        tuple(dict.fromkeys(_raised(facts) for record in told for facts in record.get(what, ())))
         for what in ("raised", "caught")
     )
     reasons = [phase["reason"] for phase, ended in counted if ended is outcome and "reason" in phase]

@@ -11,7 +11,7 @@ from .places import is_from_below
 from .raised import raised_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType, TracebackType
 
     from .job import Job
@@ -31,11 +31,13 @@ class Caught:
 
     Args:
         job: knows which files are the project's.
+        tell: is told at once, too.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, tell: Callable[[list[Facts]], None] = lambda _: None) -> None:
         self.facts: list[Facts] = []
         self._job = job
+        self._tell = tell
         self._heard: set[tuple[int, int]] = set()
         self._codes: list[Any] = []  # keeps their ids their own
 
@@ -96,4 +98,7 @@ class Caught:
         if place not in self._heard:
             self._heard.add(place)
             self._codes.append(traceback.tb_frame.f_code)
-            self.facts += raised_at(self._job, error, traceback)
+            facts = raised_at(self._job, error, traceback)
+            self.facts += facts
+            if facts:
+                self._tell(facts)

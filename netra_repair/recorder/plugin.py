@@ -21,6 +21,7 @@ from .caught import Caught
 from .executed import Watch
 from .job import JOB, MESSAGE_LENGTH, Job, said
 from .places import HAS_COLUMNS
+from .programs import load_first
 from .raised import raised_by
 from .selection import Selection, paths
 from .threads import Threads
@@ -66,6 +67,8 @@ class Recorder:
         self._watch = Watch(job) if job.watched else None
         self._threads = Threads(job)
         self._caught = Caught(job) if job.listening else None
+        if job.listening:
+            load_first()
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_load_initial_conftests(self, early_config: pytest.Config) -> Generator[None, Any, None]:

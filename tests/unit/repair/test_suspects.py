@@ -228,6 +228,62 @@ def test_what_was_missing_before_is_known_in_a_later_run(tmp_path: Path) -> None
     assert died_of(sighter, found) == {"c": ["scan"], "d": ["quack"], "g": ["scan"]}
 
 
+PROGRAM = """
+import sys
+from pkg.lexer import Group, Lexer
+
+def served():
+    try:
+        Lexer().scan()
+    except Exception:
+        print(500)
+
+if __name__ == "__main__":
+    ways = {"open": lambda: Lexer().scan(), "served": served, "other": lambda: Group().scan(), "own": lambda: 1 / 0}
+    ways[sys.argv[1]]()
+"""
+STARTING = """
+import os
+import subprocess
+import sys
+from pkg.lexer import Lexer
+
+def ended(word, **environment):
+    command = [sys.executable, "-m", "pkg.program", word]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+    return done.stdout, done.returncode
+
+def test_a(): Lexer().scan()
+def test_b(): assert ended("open") == ("", 0)
+def test_c(): assert ended("served") == ("", 0)
+def test_d(): assert ended("other") == ("", 0)
+def test_e(): assert ended("own") == ("", 0)
+def test_f(): assert ended("open")[1] == 1
+def test_g(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("print('here')")
+    path = os.pathsep.join((os.environ["PYTHONPATH"], str(tmp_path)))
+    assert ended("open", PYTHONPATH=path) == ("here", 1)
+"""
+
+
+def test_what_a_program_that_a_test_starts_raises_is_heard(tmp_path: Path) -> None:
+    """A test that only sees how its program ended is explained by what the program raised, caught or not; a module that
+    the environment loads first is loaded all the same."""
+    files = {**FILES, "pkg/program.py": PROGRAM, "tests/test_it.py": STARTING}
+    searched, sighter, suite = made(tmp_path, files)
+    together = suite.run()
+    assert died_of(sighter, together) == {"a": ["scan"]}
+    again: list[SuiteResult] = []
+
+    def rerun(tests: Sequence[str], alone: bool) -> SuiteResult:
+        again.append(suite.run(tests, listening=True, alone=alone))
+        return again[-1]
+
+    found = searched.asked_again(together, rerun)
+    assert died_of(sighter, found) == {letter: ["scan"] for letter in "abcg"}
+    assert "here\n" in again[0].cases["tests/test_it.py::test_g"].reason.replace("\\n", "\n")
+
+
 ALONE = """\
 import os
 import signal
