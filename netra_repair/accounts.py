@@ -11,7 +11,8 @@ from netra_repair.causes import RootCause, Site
 from netra_repair.comparing import followed
 from netra_repair.edits import Edit, spliced
 from netra_repair.failures import CaseResult, SuiteResult
-from netra_repair.plan import FilePlan, Plan, RefusedSite, in_order
+from netra_repair.fitting import HABITUAL
+from netra_repair.plan import FilePlan, Plan, RefusedSite, SiteEdit, in_order
 from netra_repair.rebasing import rebased
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.repair import CauseRepair, Comparison
@@ -60,9 +61,9 @@ class Account:
     rolled_back: int = 0
 
     @property
-    def is_called(self) -> bool:
-        """Whether a place that is mended already takes nothing but what can be called."""
-        return any(site.site.reference.needs_callable for file in self.kept for site in file.sites)
+    def mended(self) -> list[SiteEdit]:
+        """The changed places that hold so far."""
+        return [site for file in self.kept for site in file.sites]
 
     def begin(self, cause: RootCause, plan: Plan) -> Plan:
         """Starts a round.
@@ -100,9 +101,10 @@ class Account:
         """The changed places that the tests which died there do not confirm.
 
         A test confirms when it passes, or dies of something else that is missing by itself, or of the same at a place
-        that was left alone. What is only likely needs them all, and one that passes. What was chosen has other grounds,
-        and a test may fail for more than one reason: it loses the places where none of theirs confirms, and all of
-        them when none of its own does.
+        that was left alone. What is only likely needs them all, and one that passes; and where its calls pass a value
+        beside the parameter of its name, that a passing test runs such a call. What was chosen has other grounds, and a
+        test may fail for more than one reason: it loses the places where none of theirs confirms, and all of them when
+        none of its own does.
 
         Args:
             current: a run of all tests with what was kept.
@@ -112,14 +114,19 @@ class Account:
         Returns:
             Why, for each place that must be taken back.
         """
-        places = [site.site for file in self.kept for site in file.sites]
+        sites = self.mended
+        places = [site.site for site in sites]
         if self.is_told or not places:
             return {}
         failing = self._failing(self.broken, current, flaky, missing)
         ended = self._ended(self.broken, current, flaky)
         if self.is_trial:
             holds = any(case is not None and not case.broken for case in ended.values()) and not failing
-            return {} if holds else self._refusals(places, failing or ended)
+            if not holds:
+                return self._refusals(places, failing or ended)
+            habitual = [site.site.reference for site in sites if site.note == HABITUAL]
+            is_run = not habitual or any(current.ran(each.path, each.position.line) for each in habitual)
+            return {} if is_run else self._refusals(places, (), "no test that passes runs a call like most of these")
         if ended and len(failing) == len(ended):
             return self._refusals(places, failing)
         found: dict[SiteKey, Refusal] = {}
@@ -178,13 +185,15 @@ class Account:
         moved_on = self.replacement not in names and (case.test in missing or self.cause.attribute in names)
         return not case.broken or moved_on
 
-    def _refusals(self, sites: Iterable[Site], tests: Collection[str]) -> dict[SiteKey, Refusal]:
+    def _refusals(
+        self,
+        sites: Iterable[Site],
+        tests: Collection[str],
+        why: str = "tests that died there do not pass with it",
+    ) -> dict[SiteKey, Refusal]:
         decision = "likely" if self.is_trial else "chosen"
         told = f": {min(tests)}" if tests else ""
-        refusal = Refusal(
-            Reason.NOT_CONFIRMED,
-            f"`{self.replacement}` was {decision}, but tests that died there do not pass with it{told}",
-        )
+        refusal = Refusal(Reason.NOT_CONFIRMED, f"`{self.replacement}` was {decision}, but {why}{told}")
         return {key_of(site): refusal for site in sites}
 
     def closed(self, comparison: Comparison, after: SuiteResult, origin: Path) -> CauseRepair:
@@ -199,7 +208,7 @@ class Account:
             The result, with a plan for the project's own files. A changed site counts as covered when a passing test
             ran its line, and as uncovered when that is not known.
         """
-        lines = ((file.path, site.site.reference.position.line) for file in self.kept for site in file.sites)
+        lines = [(site.site.reference.path, site.site.reference.position.line) for site in self.mended]
         broken = followed(sorted(self.broken), after)
         plan = replace(self.kept_plan(origin), refused=in_order([*self.plan.refused, *self.taken_back]))
         return CauseRepair(
@@ -209,7 +218,7 @@ class Account:
             restored=tuple(test for test in broken if test in comparison.restored),
             batches=self.batches,
             rolled_back=self.rolled_back,
-            uncovered=sum(line not in (after.executed or ()) for line in lines),
+            uncovered=sum(not after.ran(*line) for line in lines),
         )
 
 

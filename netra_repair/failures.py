@@ -73,8 +73,8 @@ class CaseResult:
         raised: what was raised on the way, outermost first, also under a skip or an expected failure.
         seconds: how long it took.
         reason: class and text of the exception that ended it, cut to 300 characters; "" when none did.
-        caught: what was raised in the project's code while it ran, whether or not anybody caught it; only of a test
-            that failed while this was listened to.
+        caught: what was raised in the project's code while it ran, whether or not anybody caught it, also in the Python
+            programs that it started; only of a test that failed while this was listened to.
     """
 
     test: str
@@ -126,6 +126,10 @@ class SuiteResult:
     executed: frozenset[tuple[str, int]] | None = None
     evaluated: frozenset[tuple[str, Position]] | None = None
     notes: tuple[str, ...] = ()
+
+    def ran(self, path: str, line: int) -> bool:
+        """Whether a watched line is known to have run, as `executed` says."""
+        return self.executed is not None and (path, line) in self.executed
 
     def only(self, tests: Collection[str]) -> SuiteResult:
         """The run as if some tests had been asked for: the baseline of a run of those.

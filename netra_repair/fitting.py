@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from netra_repair.arguments import Bound, bind
+from netra_repair.arguments import Bound, Crossing, bind, crossings
 from netra_repair.candidates import Decision
 from netra_repair.causes import RootCause, Site
 from netra_repair.definitions import Definitions
@@ -16,6 +17,7 @@ from netra_repair.history import Past
 from netra_repair.layout import Layout
 from netra_repair.owners import Access, Member, MemberKind, Owner
 from netra_repair.parameter_rank import as_written
+from netra_repair.plan import SiteEdit
 from netra_repair.references import Argument, Star, Use
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.syntax import Syntax
@@ -35,14 +37,22 @@ NO_OWN_MEMBERS: OwnMembers = MappingProxyType({})
 
 UNCALLED_KINDS = (MemberKind.PROPERTY, MemberKind.ATTRIBUTE)
 
+# The note of a call that passes a value beside the parameter of its name, as its like do.
+HABITUAL = "a value is passed beside the parameter of its name, as nearly all of these calls pass it"
+# From how many calls on, and from which part of all on, that is no slip.
+_HABIT, _MOST = 3, 0.75
 
-def fit(site: Site, member: Member, past: Past | None = None) -> Bound | Refusal:
+
+def fit(
+    site: Site, member: Member, past: Past | None = None, habits: Collection[Crossing] = frozenset()
+) -> Bound | Refusal:
     """Whether a member can stand at a site: its kind, whether it is awaited, its arguments.
 
     Args:
         site: the place.
         member: what would stand there.
         past: what git says of the missing name: what its parameters meant.
+        habits: crossings that are no slip: see `habits_of`.
 
     Returns:
         The binding, without parameters where nothing is called; or why it cannot stand there.
@@ -69,7 +79,37 @@ def fit(site: Site, member: Member, past: Past | None = None) -> Bound | Refusal
     if reference.awaited is not member.is_async:
         return Refusal(Reason.ASYNC_MISMATCH, f"`{member.name}` is {'' if member.is_async else 'not '}to be awaited")
     renamed = dict(past.renamed_parameters) if past is not None else {}
-    return bind(arguments, member.signature, renamed=renamed, before=past.signature if past is not None else None)
+    before = past.signature if past is not None else None
+    return bind(arguments, member.signature, renamed=renamed, before=before, allowed=habits)
+
+
+def habits_of(sites: Iterable[Site], member: Member, own: OwnMembers = NO_OWN_MEMBERS) -> frozenset[Crossing]:
+    """The crossings that nearly all calls make: `visit(child, node)` for `def visit(self, node, parent)`.
+
+    They are the way in which the project speaks, or another order of the parameters. Only a test that runs such a call
+    tells: with a habit a member is never more than likely.
+
+    Args:
+        sites: of the cause.
+        member: what would stand there.
+        own: as for `defined_for`.
+
+    Returns:
+        The habits; none where two values would change places.
+    """
+    calls = 0
+    counts: Counter[Crossing] = Counter()
+    for site in sites:
+        signature = defined_for(site, member, own).signature
+        if site.reference.arguments is None or signature is None:
+            continue
+        calls += 1
+        counts.update(crossings(site.reference.arguments, signature))
+    return frozenset(
+        crossing
+        for crossing, count in counts.items()
+        if count >= max(_HABIT, _MOST * calls) and crossing[::-1] not in counts
+    )
 
 
 def _begun(arguments: Sequence[Argument], member: Member) -> Bound | Refusal:
@@ -124,13 +164,18 @@ class Fitter:
     Args:
         cause: whose sites.
         definitions: tells what classes and modules have.
-        is_called: whether other places of the cause call it.
+        mended: places of the cause that have their replacement already.
     """
 
-    def __init__(self, cause: RootCause, definitions: Definitions, *, is_called: bool = False) -> None:
+    def __init__(self, cause: RootCause, definitions: Definitions, mended: Sequence[SiteEdit] = ()) -> None:
         self._cause = cause
-        # Then it is a method also where it is only looked for.
-        self._is_called = is_called or any(site.reference.needs_callable for site in cause.sites)
+        self._sites = (*(site.site for site in mended), *cause.sites)
+        calls = [site for site in self._sites if site.reference.needs_callable]
+        # Then it is a method also where it is only looked for; and where a class is asked, the function of one.
+        self._is_called = bool(calls)
+        self._is_called_on_instances = any(site.access is Access.INSTANCE for site in calls)
+        is_likely = cause.ranking.decision is Decision.LIKELY
+        self._may_be_habit = is_likely or any(site.note == HABITUAL for site in mended)
         self._definitions = definitions
         self._known: dict[Owner, Mapping[str, Member]] = {}
 
@@ -171,15 +216,25 @@ class Fitter:
             return self._import(site, syntax, member)
         if site.reference.use is Use.STRING:
             return self._string(site, syntax, name)
-        found = fit(site, member, self._cause.past)
+        habits = habits_of(self._sites, member) if self._may_be_habit else frozenset()
+        found = fit(site, member, self._cause.past, habits)
         if isinstance(found, Refusal):
+            if self._is_unbound(site, member):
+                return self._uncalled(site, syntax, member)
             is_certain = self._cause.ranking.decision is Decision.CHOSEN
             if is_certain and found.reason in _UNFIT and syntax.expects_misfit(site.reference):
                 return Fit((Edit(site.reference.name, name),), "a test expects that its arguments do not fit")
             return found
         if site.reference.arguments is None:
             return self._uncalled(site, syntax, member)
-        return Fit((Edit(site.reference.name, name), *found.edits))
+        is_habit = bool(habits) and isinstance(fit(site, member, self._cause.past), Refusal)
+        return Fit((Edit(site.reference.name, name), *found.edits), HABITUAL if is_habit else "")
+
+    def _is_unbound(self, site: Site, member: Member) -> bool:
+        """Whether the function of an instance's method is handed on: `deferred(C.method)`."""
+        is_read = site.access is Access.CLASS and site.reference.passed_on and not site.reference.needs_callable
+        is_method = member.kind is MemberKind.INSTANCE_METHOD and not member.instance_only
+        return is_read and is_method and self._is_called_on_instances
 
     def _uncalled(self, site: Site, syntax: Syntax, member: Member) -> Fit | Refusal:
         """For what is passed on, kept or read: nobody tests a method, or adds something to it."""

@@ -113,10 +113,12 @@ def likeness(left: str, right: str) -> float:
         return _SAME
     only_a, only_b = list((Counter(a) - Counter(b)).elements()), list((Counter(b) - Counter(a)).elements())
     if not only_a and not only_b:
-        directions = _DIRECTIONS & set(a)
-        if len(a) == 2 and len(directions) == 1:
-            return NEARLY  # with one word beside it, there is nothing to change places: `closed_by`, `by_closed`
-        return _OPPOSITE if directions else _REORDERED
+        if not _DIRECTIONS & set(a):
+            return _REORDERED
+        # From one end to the other, with nothing that changes places: `closed_by`, `by_closed`.
+        (first, *rest), (*front, last) = sorted((a, b), key=lambda each: each[0] not in _DIRECTIONS)
+        is_moved = first == last and rest == front and not _DIRECTIONS & set(rest)
+        return NEARLY if is_moved else _OPPOSITE
     if any(frozenset((x, y)) in _OPPOSITES or _negates(x, y) for x in only_a for y in only_b):
         return _OPPOSITE
     if only_a + only_b == ["the"]:  # not `a`, which may be an operand: `a_to_b`

@@ -549,6 +549,14 @@ def test_one_word_and_a_direction_have_nothing_to_change_places() -> None:
     assert likeness("closed", "closed_by") < likeness("by_closed", "closed_by") < SAME_NAME
 
 
+def test_a_direction_goes_from_one_end_to_the_other() -> None:
+    """`from_counting_attr` may be called `counting_attr_from`; between two words it says what becomes what."""
+    moved = likeness("from_counting_attr", "counting_attr_from")
+    assert likeness("closed", "closed_by") < moved == likeness("counting_attr_from", "from_counting_attr") < SAME_NAME
+    for one, other in (("json_to_dict", "to_json_dict"), ("to_json_from", "from_json_to"), ("from_a_by", "a_by_from")):
+        assert likeness(one, other) < likeness("closed", "closed_by")
+
+
 def test_a_name_with_a_word_more_is_nearer_than_half_a_word() -> None:
     """What begins like another word is less alike than what has the whole name in it."""
     apart = WEIGHTS.ahead / WEIGHTS.name
