@@ -11,7 +11,6 @@ from netra_repair.causes import RootCause, Site
 from netra_repair.comparing import followed
 from netra_repair.edits import Edit, spliced
 from netra_repair.failures import CaseResult, SuiteResult
-from netra_repair.fitting import HABITUAL
 from netra_repair.plan import FilePlan, Plan, RefusedSite, SiteEdit, in_order
 from netra_repair.rebasing import rebased
 from netra_repair.refusals import Reason, Refusal
@@ -101,10 +100,9 @@ class Account:
         """The changed places that the tests which died there do not confirm.
 
         A test confirms when it passes, or dies of something else that is missing by itself, or of the same at a place
-        that was left alone. What is only likely needs them all, and one that passes; and where its calls pass a value
-        beside the parameter of its name, that a passing test runs such a call. What was chosen has other grounds, and a
-        test may fail for more than one reason: it loses the places where none of theirs confirms, and all of them when
-        none of its own does.
+        that was left alone. What is only likely needs them all, and one that passes. What was chosen has other grounds,
+        and a test may fail for more than one reason: it loses the places where none of theirs confirms, and all of them
+        when none of its own does.
 
         Args:
             current: a run of all tests with what was kept.
@@ -114,19 +112,14 @@ class Account:
         Returns:
             Why, for each place that must be taken back.
         """
-        sites = self.mended
-        places = [site.site for site in sites]
+        places = [site.site for site in self.mended]
         if self.is_told or not places:
             return {}
         failing = self._failing(self.broken, current, flaky, missing)
         ended = self._ended(self.broken, current, flaky)
         if self.is_trial:
             holds = any(case is not None and not case.broken for case in ended.values()) and not failing
-            if not holds:
-                return self._refusals(places, failing or ended)
-            habitual = [site.site.reference for site in sites if site.note == HABITUAL]
-            is_run = not habitual or any(current.ran(each.path, each.position.line) for each in habitual)
-            return {} if is_run else self._refusals(places, (), "no test that passes runs a call like most of these")
+            return {} if holds else self._refusals(places, failing or ended)
         if ended and len(failing) == len(ended):
             return self._refusals(places, failing)
         found: dict[SiteKey, Refusal] = {}
@@ -185,15 +178,13 @@ class Account:
         moved_on = self.replacement not in names and (case.test in missing or self.cause.attribute in names)
         return not case.broken or moved_on
 
-    def _refusals(
-        self,
-        sites: Iterable[Site],
-        tests: Collection[str],
-        why: str = "tests that died there do not pass with it",
-    ) -> dict[SiteKey, Refusal]:
+    def _refusals(self, sites: Iterable[Site], tests: Collection[str]) -> dict[SiteKey, Refusal]:
         decision = "likely" if self.is_trial else "chosen"
         told = f": {min(tests)}" if tests else ""
-        refusal = Refusal(Reason.NOT_CONFIRMED, f"`{self.replacement}` was {decision}, but {why}{told}")
+        refusal = Refusal(
+            Reason.NOT_CONFIRMED,
+            f"`{self.replacement}` was {decision}, but tests that died there do not pass with it{told}",
+        )
         return {key_of(site): refusal for site in sites}
 
     def closed(self, comparison: Comparison, after: SuiteResult, origin: Path) -> CauseRepair:
@@ -218,7 +209,7 @@ class Account:
             restored=tuple(test for test in broken if test in comparison.restored),
             batches=self.batches,
             rolled_back=self.rolled_back,
-            uncovered=sum(not after.ran(*line) for line in lines),
+            uncovered=sum(line not in (after.executed or ()) for line in lines),
         )
 
 

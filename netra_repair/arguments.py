@@ -15,9 +15,6 @@ from netra_repair.source import Span
 _BY_POSITION = (ParameterKind.POSITIONAL_ONLY, ParameterKind.POSITIONAL_OR_KEYWORD)
 _BY_NAME = (ParameterKind.POSITIONAL_OR_KEYWORD, ParameterKind.KEYWORD_ONLY)
 
-Crossing = tuple[str, str]
-"""What a call passes by position, and the parameter that would take it, beside another one of the value's name."""
-
 
 @dataclass(frozen=True, slots=True)
 class Bound:
@@ -38,7 +35,6 @@ def bind(
     *,
     renamed: Mapping[str, str] | None = None,
     before: Signature | None = None,
-    allowed: Collection[Crossing] = (),
 ) -> Bound | Refusal:
     """Proves that a call fits a signature, and finds the edits that it needs for it.
 
@@ -47,7 +43,6 @@ def bind(
         signature: what is called, without what the lookup binds.
         renamed: parameters that got another name, old to new, where history or a person proves it.
         before: what the call was written for, when history knows it: it tells what each position meant.
-        allowed: crossings that are no slip.
 
     Returns:
         The binding, or why there is none that is certain.
@@ -57,7 +52,7 @@ def bind(
     binding = _Binding(signature, {}, [], [])
     positional = [argument for argument in arguments if argument.keyword is None]
     given = {argument.keyword for argument in arguments}
-    targets = _meant(positional, signature, given, renamed or {}, before, allowed)
+    targets = _meant(positional, signature, given, renamed or {}, before)
     if isinstance(targets, Refusal):
         return targets
     for argument, target in zip(positional, targets, strict=True):
@@ -69,18 +64,6 @@ def bind(
         if refusal is not None:
             return refusal
     return binding.finished()
-
-
-def crossings(arguments: Sequence[Argument], signature: Signature) -> set[Crossing]:
-    """What of a call may be in another's place: each may be a slip, or another order of the parameters.
-
-    Args:
-        arguments: of the call, in order.
-        signature: what is called, without what the lookup binds.
-    """
-    positional = [argument for argument in arguments if argument.keyword is None and argument.star is Star.NONE]
-    pairs = zip(positional, _of_kind(signature, *_BY_POSITION), strict=False)
-    return {crossing for pair in pairs if (crossing := _crossing(*pair, signature)) is not None}
 
 
 def accepts_keyword(signature: Signature, name: str) -> bool:
@@ -165,7 +148,6 @@ def _meant(
     given: Collection[str | None],
     renamed: Mapping[str, str],
     before: Signature | None,
-    allowed: Collection[Crossing],
 ) -> list[_Target] | Refusal:
     """The parameter that each positional argument is meant for."""
     slots = _of_kind(signature, *_BY_POSITION)
@@ -178,12 +160,11 @@ def _meant(
             if here is None:
                 excess = _excess(positional[index:], signature, given, len(targets))
                 return excess if isinstance(excess, Refusal) else [*targets, *excess]
-            crossing = _crossing(argument, here, signature) if before is None else None
-            if crossing is not None and crossing not in allowed:
-                name, _ = crossing
+            swapped = _other_parameter(argument, here, signature) if before is None else None
+            if swapped is not None:
                 return Refusal(
                     Reason.NEEDS_INPUT,
-                    f"the value called `{name}` would be passed as `{here.name}`, beside a parameter of its name",
+                    f"the value called `{swapped}` would be passed as `{here.name}`, beside a parameter of its name",
                 )
             target = _Target(here)
         else:
@@ -250,11 +231,11 @@ def _name_at(before: Signature | None, index: int, renamed: Mapping[str, str]) -
     return renamed.get(slots[index].name, slots[index].name)
 
 
-def _crossing(argument: Argument, here: Parameter, signature: Signature) -> Crossing | None:
-    """The crossing that an argument makes, when it is called like a parameter that is not the one that takes it."""
-    if argument.name is None or argument.name == here.name or not accepts_keyword(signature, argument.name):
+def _other_parameter(argument: Argument, here: Parameter, signature: Signature) -> str | None:
+    """The parameter that an argument is called like, when it is not the one that would take it."""
+    if argument.name is None or argument.name == here.name:
         return None
-    return argument.name, here.name
+    return argument.name if accepts_keyword(signature, argument.name) else None
 
 
 def _bind_spread(arguments: Sequence[Argument], signature: Signature, before: Signature | None) -> Bound | Refusal:

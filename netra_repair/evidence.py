@@ -11,7 +11,7 @@ from netra_repair.candidates import Candidate, Clue, Evidence
 from netra_repair.causes import Site
 from netra_repair.fitting import UNCALLED_KINDS, hands_out
 from netra_repair.history import Past
-from netra_repair.likeness import NEARLY, SAME_NAME, is_sibling, likeness
+from netra_repair.likeness import NEARLY, SAME_NAME, is_sibling, is_told_apart, likeness
 from netra_repair.owners import Access, Member, MemberKind, Owner
 from netra_repair.references import Use
 from netra_repair.usages import Usage, UsedCall
@@ -24,6 +24,8 @@ COMMON_KEYWORDS = frozenset(
     "context".split()
 )
 _COMMON_WEIGHT = 0.3
+# What is left of the likeness of two names when the words between them tell other members apart.
+_TOLD_APART = 0.8
 # What a call that is only begun says of what fits it, beside a whole one.
 _BEGUN = 0.75
 
@@ -127,6 +129,8 @@ def evidence(
         yield Evidence(Clue.FIT, weights.fit * share, f"{fits} of {len(question.sites)} places fit {what}")
     yield from _keyword_evidence(question, member)
     alike = _likeness(question, member)
+    if is_told_apart(question.attribute, member.name, members):
+        alike *= _TOLD_APART
     if alike > 0:
         same = weights.same if alike >= SAME_NAME else 0.0
         yield Evidence(Clue.NAME, round(weights.name * alike + same, 3), f"the names are {alike:.0%} alike")

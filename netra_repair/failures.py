@@ -127,10 +127,6 @@ class SuiteResult:
     evaluated: frozenset[tuple[str, Position]] | None = None
     notes: tuple[str, ...] = ()
 
-    def ran(self, path: str, line: int) -> bool:
-        """Whether a watched line is known to have run, as `executed` says."""
-        return self.executed is not None and (path, line) in self.executed
-
     def only(self, tests: Collection[str]) -> SuiteResult:
         """The run as if some tests had been asked for: the baseline of a run of those.
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from netra_repair.arguments import Bound, Crossing, bind, crossings
+from netra_repair.arguments import Bound, bind
 from netra_repair.candidates import Decision
 from netra_repair.causes import RootCause, Site
 from netra_repair.definitions import Definitions
@@ -37,22 +36,14 @@ NO_OWN_MEMBERS: OwnMembers = MappingProxyType({})
 
 UNCALLED_KINDS = (MemberKind.PROPERTY, MemberKind.ATTRIBUTE)
 
-# The note of a call that passes a value beside the parameter of its name, as its like do.
-HABITUAL = "a value is passed beside the parameter of its name, as nearly all of these calls pass it"
-# From how many calls on, and from which part of all on, that is no slip.
-_HABIT, _MOST = 3, 0.75
 
-
-def fit(
-    site: Site, member: Member, past: Past | None = None, habits: Collection[Crossing] = frozenset()
-) -> Bound | Refusal:
+def fit(site: Site, member: Member, past: Past | None = None) -> Bound | Refusal:
     """Whether a member can stand at a site: its kind, whether it is awaited, its arguments.
 
     Args:
         site: the place.
         member: what would stand there.
         past: what git says of the missing name: what its parameters meant.
-        habits: crossings that are no slip: see `habits_of`.
 
     Returns:
         The binding, without parameters where nothing is called; or why it cannot stand there.
@@ -79,37 +70,7 @@ def fit(
     if reference.awaited is not member.is_async:
         return Refusal(Reason.ASYNC_MISMATCH, f"`{member.name}` is {'' if member.is_async else 'not '}to be awaited")
     renamed = dict(past.renamed_parameters) if past is not None else {}
-    before = past.signature if past is not None else None
-    return bind(arguments, member.signature, renamed=renamed, before=before, allowed=habits)
-
-
-def habits_of(sites: Iterable[Site], member: Member, own: OwnMembers = NO_OWN_MEMBERS) -> frozenset[Crossing]:
-    """The crossings that nearly all calls make: `visit(child, node)` for `def visit(self, node, parent)`.
-
-    They are the way in which the project speaks, or another order of the parameters. Only a test that runs such a call
-    tells: with a habit a member is never more than likely.
-
-    Args:
-        sites: of the cause.
-        member: what would stand there.
-        own: as for `defined_for`.
-
-    Returns:
-        The habits; none where two values would change places.
-    """
-    calls = 0
-    counts: Counter[Crossing] = Counter()
-    for site in sites:
-        signature = defined_for(site, member, own).signature
-        if site.reference.arguments is None or signature is None:
-            continue
-        calls += 1
-        counts.update(crossings(site.reference.arguments, signature))
-    return frozenset(
-        crossing
-        for crossing, count in counts.items()
-        if count >= max(_HABIT, _MOST * calls) and crossing[::-1] not in counts
-    )
+    return bind(arguments, member.signature, renamed=renamed, before=past.signature if past is not None else None)
 
 
 def _begun(arguments: Sequence[Argument], member: Member) -> Bound | Refusal:
@@ -169,13 +130,12 @@ class Fitter:
 
     def __init__(self, cause: RootCause, definitions: Definitions, mended: Sequence[SiteEdit] = ()) -> None:
         self._cause = cause
-        self._sites = (*(site.site for site in mended), *cause.sites)
-        calls = [site for site in self._sites if site.reference.needs_callable]
-        # Then it is a method also where it is only looked for; and where a class is asked, the function of one.
+        sites = (*(site.site for site in mended), *cause.sites)
+        calls = [site for site in sites if site.reference.needs_callable]
+        # Then it is a method also where it is only looked for.
         self._is_called = bool(calls)
+        # Then what a class gives that is asked for it is its function.
         self._is_called_on_instances = any(site.access is Access.INSTANCE for site in calls)
-        is_likely = cause.ranking.decision is Decision.LIKELY
-        self._may_be_habit = is_likely or any(site.note == HABITUAL for site in mended)
         self._definitions = definitions
         self._known: dict[Owner, Mapping[str, Member]] = {}
 
@@ -216,8 +176,7 @@ class Fitter:
             return self._import(site, syntax, member)
         if site.reference.use is Use.STRING:
             return self._string(site, syntax, name)
-        habits = habits_of(self._sites, member) if self._may_be_habit else frozenset()
-        found = fit(site, member, self._cause.past, habits)
+        found = fit(site, member, self._cause.past)
         if isinstance(found, Refusal):
             if self._is_unbound(site, member):
                 return self._uncalled(site, syntax, member)
@@ -227,8 +186,7 @@ class Fitter:
             return found
         if site.reference.arguments is None:
             return self._uncalled(site, syntax, member)
-        is_habit = bool(habits) and isinstance(fit(site, member, self._cause.past), Refusal)
-        return Fit((Edit(site.reference.name, name), *found.edits), HABITUAL if is_habit else "")
+        return Fit((Edit(site.reference.name, name), *found.edits))
 
     def _is_unbound(self, site: Site, member: Member) -> bool:
         """Whether the function of an instance's method is handed on: `deferred(C.method)`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from functools import lru_cache
 
 # Alikeness, from which on two names are the same name in another spelling: other case, other order, a slip of a key.
@@ -133,6 +134,19 @@ def is_sibling(left: str, right: str) -> bool:
     """Whether two names share a word and each has one of its own: two things side by side, `add_user`, `drop_user`."""
     a, b = set(words(left)) - _FILLING, set(words(right)) - _FILLING
     return bool(a & b) and bool(a - b) and bool(b - a)
+
+
+def is_told_apart(left: str, right: str, others: Iterable[str]) -> bool:
+    """Whether the words that one name has around the other tell two of the others apart: `symmetric_difference_update`
+    is not `difference_update`, where there are `difference` and `symmetric_difference`."""
+    inner, outer = sorted((words(left), words(right)), key=len)
+    starts = range(len(outer) - len(inner) + 1)
+    start = next((start for start in starts if inner and outer[start : start + len(inner)] == inner), None)
+    if start is None or inner == outer:
+        return False
+    before, behind = outer[:start], outer[start + len(inner) :]
+    known = {words(name) for name in others} - {inner, outer, ()}
+    return any((*before, *each, *behind) in known for each in known)
 
 
 def _matched(only_a: list[str], only_b: list[str]) -> float:

@@ -55,7 +55,7 @@ class Living:
     def _is_run(self, site: Site) -> bool:
         """Whether the lookup or the call itself succeeded; where nobody knows columns, whether its line ran."""
         reference, suite = site.reference, self._suite
-        if not suite.ran(reference.path, reference.position.line):
+        if (reference.path, reference.position.line) not in (suite.executed or ()):
             return False
         if suite.evaluated is None or reference.use not in _EVALUATED or reference.in_string:
             return True

@@ -13,7 +13,7 @@ from netra_repair.arguments import Bound
 from netra_repair.candidates import Candidate, Clue, Decision, Ranking
 from netra_repair.causes import Site
 from netra_repair.evidence import COMMON_KEYWORDS, Question, evidence, has_grounds, loads_of
-from netra_repair.fitting import NO_OWN_MEMBERS, UNCALLED_KINDS, OwnMembers, defined_for, fit, habits_of, hands_out
+from netra_repair.fitting import NO_OWN_MEMBERS, UNCALLED_KINDS, OwnMembers, defined_for, fit, hands_out
 from netra_repair.hints import successors
 from netra_repair.history import Past
 from netra_repair.owners import Member, Owner
@@ -143,17 +143,15 @@ def _judged(
     may_be_method = question.may_be_method or is_successor or hint is not None
     if question.is_read and member.kind not in UNCALLED_KINDS and not may_be_method:
         return None
-    habits = habits_of(question.calls, member, own)
     fits = sum(
-        not isinstance(fit(site, defined_for(site, member, own), question.past, habits), Refusal)
-        for site in question.sites
+        not isinstance(fit(site, defined_for(site, member, own), question.past), Refusal) for site in question.sites
     )
     if question.sites and not fits:
         return None
     found = sorted(evidence(question, member, hint, fits, members), key=lambda each: -abs(each.weight))
     score = sum(each.weight for each in found)
     candidate = Candidate(member.name, member, round(score, 3), tuple(found), fits, len(question.sites))
-    return _Judged(candidate, not habits and has_grounds(question, candidate))
+    return _Judged(candidate, has_grounds(question, candidate))
 
 
 def _decided(question: Question, judged: Sequence[_Judged]) -> Ranking:

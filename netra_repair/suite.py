@@ -195,7 +195,7 @@ class _Records:
     broken: str | None = None
     stopped: str | None = None
     phases: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    started: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    meanwhile: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     running: dict[str, None] = field(default_factory=dict)
     foreign: set[str] = field(default_factory=set)
     executed: set[tuple[str, int]] | None = None
@@ -217,8 +217,8 @@ class _Records:
             self.phases.setdefault(record["test"], []).append(record)
             if record["when"] not in ("setup", "call"):
                 self.running.pop(record["test"], None)
-        if "started_by" in record:
-            self.started.setdefault(record["started_by"], []).append(record)
+        if "meanwhile" in record:
+            self.meanwhile.setdefault(record["meanwhile"], []).append(record)
         if "running" in record:
             self.running[record["running"]] = None
         self.began = self.began or "pytest" in record
@@ -246,7 +246,7 @@ class _Records:
         interrupted = timeout or self.stopped
         if interrupted is None and not self.finished and self.began:
             interrupted = f"killed by {_signal(-exit_code)}" if exit_code < 0 else f"ended with exit code {exit_code}"
-        cases = {test: _case(test, phases, self.started.get(test, ())) for test, phases in self.phases.items()}
+        cases = {test: _case(test, phases, self.meanwhile.get(test, ())) for test, phases in self.phases.items()}
         if interrupted is not None and not self.finished and self.running:
             interrupted = f"{interrupted} while {', '.join(self.running)} ran"
             for test in self.running:
@@ -272,12 +272,12 @@ def _signal(number: int) -> str:
         return f"signal {number}"
 
 
-def _case(test: str, phases: Sequence[Mapping[str, Any]], started: Sequence[Mapping[str, Any]]) -> CaseResult:
-    """One test from its phases, and from the programs it started; the phases of tries that a plugin repeated do not
-    count."""
+def _case(test: str, phases: Sequence[Mapping[str, Any]], meanwhile: Sequence[Mapping[str, Any]]) -> CaseResult:
+    """One test from its phases, and from the programs that tests started; the phases of tries that a plugin repeated do
+    not count."""
     counted = [(phase, outcome) for phase in phases if (outcome := _outcome(phase)) is not None]
     outcome = min((outcome for _, outcome in counted), key=_WORST_FIRST.index, default=Outcome.ERROR)
-    told = [*(phase for phase, _ in counted), *started]
+    told = [*(phase for phase, _ in counted), *meanwhile]
     raised, caught = (
         tuple(dict.fromkeys(_raised(facts) for record in told for facts in record.get(what, ())))
         for what in ("raised", "caught")

@@ -1,6 +1,7 @@
 """Suspects: failing tests whose root cause does not show, and so are run again.
 
-Some do not see it: what they test catches what was raised, and they only miss its result. Others suffer from what a
+Some do not see it: what they test catches what was raised, or they start a program that ends of it, and they only miss
+the result. Others suffer from what a
 failure before them left behind, and show a root cause of their own in a process of their own.
 """
 
@@ -27,7 +28,7 @@ Rerun = Callable[[Sequence[str], bool], SuiteResult]
 
 
 def rerunning(suite: Suite, timeout_s: float) -> Rerun:
-    """Runs the tests of a suite again, and listens to what they catch.
+    """Runs the tests of a suite again, and listens to what they and the programs that they start catch.
 
     Args:
         suite: whose tests.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from .places import is_from_below
 from .raised import raised_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from types import FrameType, TracebackType
 
     from .job import Job
@@ -31,13 +31,11 @@ class Caught:
 
     Args:
         job: knows which files are the project's.
-        tell: is told at once, too.
     """
 
-    def __init__(self, job: Job, tell: Callable[[list[Facts]], None] = lambda _: None) -> None:
+    def __init__(self, job: Job) -> None:
         self.facts: list[Facts] = []
         self._job = job
-        self._tell = tell
         self._heard: set[tuple[int, int]] = set()
         self._codes: list[Any] = []  # keeps their ids their own
 
@@ -90,15 +88,17 @@ class Caught:
             self._hear(error, error.__traceback__)
 
     def _hear(self, error: BaseException, traceback: TracebackType | None) -> None:
-        if traceback is None or not isinstance(error, _TELLING) or len(self._heard) >= _MOST:
+        if traceback is None or not isinstance(error, _TELLING):
             return
+        with suppress(Exception):  # it would take the place of what was raised
+            self._note(error, traceback)
+
+    def _note(self, error: BaseException, traceback: TracebackType) -> None:
+        """Takes what was raised in a frame of the project."""
         if is_from_below(traceback, lambda code: self._job.relative(code.co_filename) is not None):
             return  # heard there
         place = id(traceback.tb_frame.f_code), traceback.tb_lasti
-        if place not in self._heard:
+        if place not in self._heard and len(self._heard) < _MOST:
             self._heard.add(place)
             self._codes.append(traceback.tb_frame.f_code)
-            facts = raised_at(self._job, error, traceback)
-            self.facts += facts
-            if facts:
-                self._tell(facts)
+            self.facts += raised_at(self._job, error, traceback)

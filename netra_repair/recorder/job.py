@@ -40,6 +40,8 @@ class Job:
         self.listening: bool = told["listening"]
         self.alone: bool = told["alone"]
         self._output: str = told["output"]
+        # One for each worker of xdist: what a test starts has it in its environment.
+        self._current = ".".join(filter(None, (self._output, "current", os.environ.get("PYTEST_XDIST_WORKER"))))
         self._process = os.getpid()
         installed = sysconfig.get_paths()
         libraries = {os.path.realpath(installed[kind]) for kind in ("stdlib", "platstdlib", "purelib", "platlib")}
@@ -52,6 +54,17 @@ class Job:
         if os.getpid() == self._process:
             with open(self._output, "a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
+
+    def begin(self, test: str) -> None:
+        """Says which test runs, to the programs that it starts; "" for none."""
+        with open(f"{self._current}.new", "w", encoding="utf-8") as file:
+            file.write(test)
+        os.replace(f"{self._current}.new", self._current)
+
+    def current(self) -> str:
+        """The test that runs, as `begin` said."""
+        with open(self._current, encoding="utf-8") as file:
+            return file.read()
 
     def adopt(self) -> None:
         """Lets this process write: a forked child that runs what its parent does not."""

@@ -194,8 +194,18 @@ class Recorder:
             self._watch.resume()
         if self._caught is not None:
             self._caught.forget()
+            self._say(nodeid)
         if not self.job.in_worker:
             self.job.write(running=nodeid)
+
+    def pytest_runtest_logfinish(self) -> None:
+        """Tells that no test runs."""
+        if self._caught is not None:
+            self._say("")
+
+    @_harmless
+    def _say(self, test: str) -> None:
+        self.job.begin(test)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Writes how a phase of a test ended."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from .caught import Caught
 from .job import JOB, Job
 
-_listening = ExitStack()  # until the program ends
+if TYPE_CHECKING:
+    from types import TracebackType
 
 
 def load_first() -> None:
@@ -17,12 +21,31 @@ def load_first() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (startup, os.environ.get("PYTHONPATH"))))
 
 
-def listen(test: str) -> None:
-    """Begins to listen in such a program.
+def listen() -> None:
+    """Listens in this program until it ends, and tells what it raises of the test that runs then: it may serve several.
 
-    Args:
-        test: what pytest calls its current test: the node id and the phase, "tests/test_a.py::test_b (call)".
+    Not where something traces it already, a measure of coverage, say.
     """
-    job = Job(os.environ[JOB])
-    test = test.rpartition(" (")[0]
-    _listening.enter_context(Caught(job, lambda facts: job.write(started_by=test, caught=facts)).heard())
+    if sys.gettrace() is not None:
+        return
+    listening = ExitStack()
+    listening.enter_context(_Overheard(Job(os.environ[JOB])).heard())
+    atexit.register(listening.close)
+
+
+class _Overheard(Caught):
+    """Writes at once what it hears: nobody knows how the program will end."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        self._test = ""
+
+    def _note(self, error: BaseException, traceback: TracebackType) -> None:
+        test = self._job.current()
+        if test != self._test:
+            self.forget()
+            self._test = test
+        known = len(self.facts)
+        super()._note(error, traceback)
+        if self.facts[known:]:
+            self._job.write(meanwhile=test, caught=self.facts[known:])

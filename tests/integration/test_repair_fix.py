@@ -1279,68 +1279,40 @@ def test_what_a_passing_test_runs_is_left_alone(tmp_path: Path) -> None:
     assert refused(cause) == [("lib.py", 7, Reason.DYNAMIC_OWNER)]
 
 
-VISITOR = """\
-class Visitor:
-    def __init__(self):
-        self.seen = []
+AREAS = """\
+class Shape:
+    def area_now(self):
+        return 2
 
-    def visit(self, tree):
-        self.handle_node(tree, None)
-        return self.seen
+    def doubled(self):
+        return self.area() + self.area()
 
-    def handle_node_now(self, node, parent=None):
-        self.seen.append((node[0], parent and parent[0]))
-        getattr(self, node[0])(node)
+    def rounded(self):
+        return round(self.area())
 
-    def pair(self, node):
-        for child in node[1:]:
-            self.handle_node(child, node)
 
-    def first(self, node):
-        self.handle_node(node[1], node)
-
-    def last(self, node):
-        self.handle_node(node[-1], node)
-
-    def leaf(self, node):
-        pass
-
-    def deferred(self, child, node):
-        return kept(Visitor.handle_node)(self, child, node)
+def measured(shape):
+    return kept(Shape.area)(shape)
 
 
 def kept(function):
     return function
 """
-VISITED = "from visitor import Visitor\n\n\ndef test_visit():\n    assert {}\n"
-WHOLE = "[leaf[0] for leaf in Visitor().visit(('pair', ('leaf',)))] == ['pair', 'leaf']"
 
 
-def test_a_value_beside_its_parameter_is_no_slip_where_nearly_all_calls_pass_it_so(tmp_path: Path) -> None:
-    """`handle_node(child, node)` for `(node, parent)` is how the project speaks, when a passing test runs such a call;
-    the function of the method, which is handed on, gets the new name too."""
-    (tmp_path / "visitor.py").write_text(VISITOR)
-    (tmp_path / "test_visitor.py").write_text(VISITED.format(WHOLE))
+def test_the_function_of_a_method_that_is_called_elsewhere_gets_the_new_name(tmp_path: Path) -> None:
+    """`kept(Shape.area)` asks the class for what other places call on its instances."""
+    (tmp_path / "shapes.py").write_text(AREAS)
+    (tmp_path / "test_shapes.py").write_text(
+        "from shapes import Shape, measured\n\n\ndef test_area():\n    assert Shape().doubled() == 4\n"
+    )
     [cause] = fixed(tmp_path, Options()).causes
-    assert changed(cause) == [("visitor.py", line) for line in (6, 15, 18, 21, 27)]
-    notes = [site.note for file in cause.plan.files for site in file.sites]
-    assert [note.startswith("a value is passed beside") for note in notes] == [False, True, True, True, False]
-
-
-@pytest.mark.parametrize(
-    ("visitor", "test"),
-    [
-        (VISITOR, "Visitor().visit(('leaf',))"),
-        (VISITOR.replace("(self, node, parent=None)", "(self, parent, node=None)"), WHOLE),
-        (VISITOR.replace("        self.handle_node(node[1], node)", "        self.handle_node(parent, node)"), WHOLE),
-    ],
-)
-def test_a_value_beside_its_parameter_is_a_slip_elsewhere(visitor: str, test: str, tmp_path: Path) -> None:
-    """Where no passing test runs such a call, or the parameters are in that order, or other values come the other way,
-    no name is put there."""
-    (tmp_path / "visitor.py").write_text(visitor)
-    (tmp_path / "test_visitor.py").write_text(VISITED.format(test))
-    assert not any(changed(cause) for cause in fixed(tmp_path, Options()).causes)
+    assert changed(cause) == [("shapes.py", line) for line in (6, 6, 9, 13)]
+    (tmp_path / "shapes.py").write_text(AREAS.replace("self.area()", "self.area_now()"))
+    (tmp_path / "test_shapes.py").write_text(
+        "from shapes import Shape, measured\n\n\ndef test_area():\n    assert measured(Shape()) == 2\n"
+    )
+    assert not any(changed(cause) for cause in fixed(tmp_path, Options()).causes), "it may be a value of the class"
 
 
 SHORT = """\

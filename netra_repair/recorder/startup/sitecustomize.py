@@ -1,5 +1,5 @@
-"""What a program that a test starts runs first, while it is listened to; and then the environment's own module of this
-name, as if this were not there."""
+"""What a Python program that a test starts loads first: it is listened to, then. The environment's own module of this
+name is loaded as well, before; and where it has none, this one says so."""
 
 import importlib
 import os
@@ -8,28 +8,20 @@ import sys
 _HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def _listen() -> None:
-    """Listens where a test runs; the recorder is imported only then, and a fault of it is none of the program's."""
-    test = os.environ.get("PYTEST_CURRENT_TEST")
-    if test is not None:
+def _listen():
+    # type: () -> None
+    """Listens in what a test starts; nothing that goes wrong with it is the program's."""
+    if "PYTEST_CURRENT_TEST" in os.environ:
         try:
-            # By the name of the copy that this file is in.
-            recorder = os.path.basename(os.path.dirname(_HERE))
-            importlib.import_module(recorder + ".programs").listen(test)
+            recorder = os.path.basename(os.path.dirname(_HERE))  # the name of the copy that this file is in
+            importlib.import_module(recorder + ".programs").listen()
         except Exception:  # noqa: S110  # nosec B110
             pass
 
 
-def _go_on() -> None:
-    sys.path[:] = [path for path in sys.path if os.path.abspath(path) != _HERE]
-    this = sys.modules.pop(__name__)
-    try:
-        importlib.import_module(__name__)
-    except ModuleNotFoundError as error:
-        if error.name != __name__:
-            raise
-        sys.modules[__name__] = this
-
-
-_go_on()
-_listen()
+sys.path[:] = [path for path in sys.path if os.path.abspath(path) != _HERE]
+del sys.modules[__name__]
+try:
+    importlib.import_module(__name__)
+finally:
+    _listen()

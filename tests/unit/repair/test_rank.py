@@ -17,7 +17,7 @@ from netra_repair.evidence import telling_keywords
 from netra_repair.fitting import fit
 from netra_repair.hints import successors
 from netra_repair.history import Past, Verdict
-from netra_repair.likeness import SAME_NAME, likeness
+from netra_repair.likeness import SAME_NAME, is_told_apart, likeness
 from netra_repair.owners import Access, Member, Owner, Signature
 from netra_repair.parameter_rank import rank_parameters
 from netra_repair.rank import alternative, plausible, rank
@@ -555,6 +555,15 @@ def test_a_direction_goes_from_one_end_to_the_other() -> None:
     assert likeness("closed", "closed_by") < moved == likeness("counting_attr_from", "from_counting_attr") < SAME_NAME
     for one, other in (("json_to_dict", "to_json_dict"), ("to_json_from", "from_json_to"), ("from_a_by", "a_by_from")):
         assert likeness(one, other) < likeness("closed", "closed_by")
+
+
+def test_words_that_tell_members_apart_are_no_other_spelling() -> None:
+    """`symmetric_difference_update` is not `difference_update` where `symmetric_difference` is not `difference`."""
+    others = ("difference", "symmetric_difference", "difference_update_one", "symmetric_difference_update")
+    assert is_told_apart("difference_update", "symmetric_difference_update", others)
+    assert not is_told_apart("difference_update", "difference_update_one", others)
+    assert not is_told_apart("difference", "symmetric_difference", others[:2]), "they do not speak for themselves"
+    assert not is_told_apart("update", "update", others)
 
 
 def test_a_name_with_a_word_more_is_nearer_than_half_a_word() -> None:

@@ -229,6 +229,7 @@ def test_what_was_missing_before_is_known_in_a_later_run(tmp_path: Path) -> None
 
 
 PROGRAM = """
+import resource
 import sys
 from pkg.lexer import Group, Lexer
 
@@ -238,14 +239,28 @@ def served():
     except Exception:
         print(500)
 
+def without_files():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+    try:
+        Lexer().scan()
+    except Exception as error:
+        print(type(error).__name__)
+
+def serving():
+    for line in sys.stdin:
+        served()
+        sys.stdout.flush()
+
 if __name__ == "__main__":
-    ways = {"open": lambda: Lexer().scan(), "served": served, "other": lambda: Group().scan(), "own": lambda: 1 / 0}
+    ways = {"open": lambda: Lexer().scan(), "other": lambda: Group().scan(), "own": lambda: 1 / 0}
+    ways |= {"served": served, "serving": serving, "without": without_files}
     ways[sys.argv[1]]()
 """
 STARTING = """
 import os
 import subprocess
 import sys
+import pytest
 from pkg.lexer import Lexer
 
 def ended(word, **environment):
@@ -263,12 +278,28 @@ def test_g(tmp_path):
     (tmp_path / "sitecustomize.py").write_text("print('here')")
     path = os.pathsep.join((os.environ["PYTHONPATH"], str(tmp_path)))
     assert ended("open", PYTHONPATH=path) == ("here", 1)
+def test_h(): assert ended("without") == ("", 0)
+
+@pytest.fixture(scope="module")
+def server():
+    command = [sys.executable, "-m", "pkg.program", "serving"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield lambda: print("", file=process.stdin, flush=True) or process.stdout.readline()
+        process.stdin.close()
+
+def test_i(server): assert 1 == 2
+def test_j(server): assert server() == "200"
+def test_k(server): assert 1 == 2
+def test_l(server): assert server() == "200"
 """
 
 
 def test_what_a_program_that_a_test_starts_raises_is_heard(tmp_path: Path) -> None:
-    """A test that only sees how its program ended is explained by what the program raised, caught or not; a module that
-    the environment loads first is loaded all the same."""
+    """A test that only sees how its program ended is explained by what the program raised meanwhile, caught or not.
+
+    The program does what it did: a module that its environment loads first is loaded all the same, and what cannot be
+    told is not raised in its place.
+    """
     files = {**FILES, "pkg/program.py": PROGRAM, "tests/test_it.py": STARTING}
     searched, sighter, suite = made(tmp_path, files)
     together = suite.run()
@@ -280,8 +311,9 @@ def test_what_a_program_that_a_test_starts_raises_is_heard(tmp_path: Path) -> No
         return again[-1]
 
     found = searched.asked_again(together, rerun)
-    assert died_of(sighter, found) == {letter: ["scan"] for letter in "abcg"}
-    assert "here\n" in again[0].cases["tests/test_it.py::test_g"].reason.replace("\\n", "\n")
+    assert died_of(sighter, found) == {letter: ["scan"] for letter in "abcgjl"}
+    assert r"here\n" in again[0].cases["tests/test_it.py::test_g"].reason
+    assert r"AttributeError\n" in again[0].cases["tests/test_it.py::test_h"].reason
 
 
 ALONE = """\
