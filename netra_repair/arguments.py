@@ -3,7 +3,7 @@ and no argument changes its place."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from netra_repair.edits import Edit
@@ -47,7 +47,7 @@ def bind(
     Returns:
         The binding, or why there is none that is certain.
     """
-    if any(argument.star is not Star.NONE for argument in arguments):
+    if is_spread(arguments):
         return _bind_spread(arguments, signature, before)
     binding = _Binding(signature, {}, [], [])
     positional = [argument for argument in arguments if argument.keyword is None]
@@ -64,6 +64,11 @@ def bind(
         if refusal is not None:
             return refusal
     return binding.finished()
+
+
+def is_spread(arguments: Iterable[Argument]) -> bool:
+    """Whether some of a call's arguments are spread by `*` or `**`, so that only the running program knows them."""
+    return any(argument.star is not Star.NONE for argument in arguments)
 
 
 def accepts_keyword(signature: Signature, name: str) -> bool:
@@ -239,12 +244,37 @@ def _other_parameter(argument: Argument, here: Parameter, signature: Signature) 
 
 
 def _bind_spread(arguments: Sequence[Argument], signature: Signature, before: Signature | None) -> Bound | Refusal:
+    """Binds what is spread where it fits whatever it holds: the signature is as it was; or nothing is known of that,
+    and a variadic parameter takes all of it, and no other one can get a second value."""
     if before == signature:
         return Bound((), tuple(argument.keyword or "" for argument in arguments))
+    written = [argument for argument in arguments if argument.star is Star.NONE]
+    bound = bind(written, signature)
+    if before is None and isinstance(bound, Bound) and not bound.edits:
+        takers = iter(bound.parameters)
+        variadic = {Star.SEQUENCE: _rest(arguments, signature), Star.MAPPING: _others(arguments, bound, signature)}
+        found = [next(takers) if each.star is Star.NONE else variadic[each.star] for each in arguments]
+        if None not in found:
+            return Bound((), tuple(filter(None, found)))
     return Refusal(
         Reason.STAR_ARGUMENTS,
         "`*` or `**` spreads values that only the running program knows: compare the parameters by hand",
     )
+
+
+def _rest(arguments: Sequence[Argument], signature: Signature) -> str | None:
+    """The parameter that takes all that a `*` spreads: when what is written before it has filled every position."""
+    before = next((index for index, argument in enumerate(arguments) if argument.star is Star.SEQUENCE), 0)
+    rest = _of_kind(signature, ParameterKind.VAR_POSITIONAL)
+    return rest[0].name if rest and before >= len(_of_kind(signature, *_BY_POSITION)) else None
+
+
+def _others(arguments: Sequence[Argument], bound: Bound, signature: Signature) -> str | None:
+    """The parameter that takes what one `**` spreads: when no name has a value already that may be in there."""
+    others = _of_kind(signature, ParameterKind.VAR_KEYWORD)
+    named = {parameter.name for parameter in (*_of_kind(signature, *_BY_NAME), *others)}
+    is_only_one = sum(argument.star is Star.MAPPING for argument in arguments) == 1
+    return others[0].name if others and is_only_one and named.isdisjoint(bound.parameters) else None
 
 
 def _out_of_order(name: str) -> Refusal:

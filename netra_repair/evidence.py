@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from netra_repair.arguments import accepts_keyword
+from netra_repair.arguments import accepts_keyword, is_spread
 from netra_repair.candidates import Candidate, Clue, Evidence
 from netra_repair.causes import Site
 from netra_repair.fitting import UNCALLED_KINDS, hands_out
@@ -76,6 +76,11 @@ class Question:
         return cls(owner, attribute, loads, calls, keywords, sets, usages, past, weights)
 
     @property
+    def told(self) -> Sequence[Site]:
+        """The sites that tell whether a candidate fits: not those that spread what nobody knows, if others are left."""
+        return [site for site in self.sites if not is_spread(site.reference.arguments or ())] or self.sites
+
+    @property
     def is_called(self) -> bool:
         """Whether any site calls it, so that only what can be called may stand there."""
         return any(site.reference.is_called for site in self.sites)
@@ -111,7 +116,7 @@ def evidence(
         question: what is missing, and where.
         member: what could stand there.
         hint: what names it as the successor, in words; None when nothing does.
-        fits: at how many of the question's sites it can stand.
+        fits: at how many of the sites that tell it can stand.
         members: all that the owner has, by name.
 
     Yields:
@@ -119,14 +124,14 @@ def evidence(
     """
     weights, past = question.weights, question.past
     if question.calls or question.is_read or question.is_called_later:
-        share = fits / len(question.sites)
+        share = fits / len(question.told)
         is_value = member.kind in UNCALLED_KINDS
         if question.is_called_later:
             share *= _BEGUN / 2 if is_value else _BEGUN  # it is a method more often than a value
         elif question.is_read and not is_value:
             share /= 2  # what is only passed on is a value more often than a method
         what = member.signature if question.calls else f"a {member.kind}"
-        yield Evidence(Clue.FIT, weights.fit * share, f"{fits} of {len(question.sites)} places fit {what}")
+        yield Evidence(Clue.FIT, weights.fit * share, f"{fits} of {len(question.told)} places fit {what}")
     yield from _keyword_evidence(question, member)
     alike = _likeness(question, member)
     if is_told_apart(question.attribute, member.name, members):

@@ -143,14 +143,13 @@ def _judged(
     may_be_method = question.may_be_method or is_successor or hint is not None
     if question.is_read and member.kind not in UNCALLED_KINDS and not may_be_method:
         return None
-    fits = sum(
-        not isinstance(fit(site, defined_for(site, member, own), question.past), Refusal) for site in question.sites
-    )
+    told = question.told
+    fits = sum(not isinstance(fit(site, defined_for(site, member, own), question.past), Refusal) for site in told)
     if question.sites and not fits:
         return None
     found = sorted(evidence(question, member, hint, fits, members), key=lambda each: -abs(each.weight))
     score = sum(each.weight for each in found)
-    candidate = Candidate(member.name, member, round(score, 3), tuple(found), fits, len(question.sites))
+    candidate = Candidate(member.name, member, round(score, 3), tuple(found), fits, len(told))
     return _Judged(candidate, has_grounds(question, candidate))
 
 

@@ -135,6 +135,27 @@ def test_a_call_fits_as_it_is_when_python_says_so(described: Signature, text: st
 
 
 @settings(max_examples=200)
+@given(
+    described=signatures(),
+    text=calls(),
+    sequences=st.integers(0, 1),
+    mappings=st.integers(0, 2),
+    values=st.integers(0, 5),
+    names=st.sets(st.sampled_from((*NAMES, "rest", "z"))),
+)
+def test_what_is_spread_fits_whatever_it_holds(
+    described: Signature, text: str, sequences: int, mappings: int, values: int, names: set[str]
+) -> None:
+    """Where we say that a call with `*` and `**` binds, Python binds it for any values and names that these hold."""
+    positional = [part for part in text.split(", ") if part and "=" not in part]
+    named = [part for part in text.split(", ") if "=" in part]
+    ordered = [*positional, *(["*{0}"] * sequences), *named, *(["**{1}"] * mappings)]
+    shape = ", ".join(ordered)
+    if isinstance(bind(call(shape.format("u", "k"))[1], described), Bound):
+        assert bound_values(described, shape.format(list(range(values)), dict.fromkeys(sorted(names), 1))) is not None
+
+
+@settings(max_examples=200)
 @given(described=signatures(), text=calls())
 def test_after_the_edits_python_binds_every_value(described: Signature, text: str) -> None:
     """A call that needs keywords binds after they are inserted: every value once, in the order of the text."""
@@ -220,7 +241,14 @@ def test_with_a_known_past_every_value_keeps_its_parameter(data: st.DataObject) 
         ("user=1", "user, /", "unknown-keyword"),
         ("*u", "user", "star-arguments"),
         ("**u", "user", "star-arguments"),
-        ("*u, **k", "*args, **kwargs", "star-arguments"),
+        ("*u, **k", "*args, **kwargs", "*u, **k"),
+        ("1, *u", "user, *args", "1, *u"),
+        ("*u, 1", "user, *args", "star-arguments"),
+        ("1, *u", "user, thread=None, *args", "star-arguments"),
+        ("1, **k", "user, **kwargs", "star-arguments"),
+        ("1, **k", "user, /, *, limit=2, **kwargs", "1, **k"),
+        ("limit=1, **k", "**kwargs", "star-arguments"),
+        ("**j, **k", "**kwargs", "star-arguments"),
     ],
 )  # fmt: skip
 def test_keywords_are_inserted_only_where_one_meaning_is_left(text: str, takes: str, becomes: str) -> None:
@@ -250,6 +278,7 @@ def test_values_that_would_change_places_are_refused() -> None:
         ("1, 2, 3", "a, b, *rest", "b, a, *rest", "evaluation-order"),
         ("*u", "a, b", "a, b", "*u"),
         ("*u, **k", "a, b", "a, b, c=None", "star-arguments"),
+        ("1, *u", "a, b, *rest", "a, *rest", "star-arguments"),
     ],
 )  # fmt: skip
 def test_a_known_past_tells_what_a_position_meant(text: str, before: str, takes: str, becomes: str) -> None:

@@ -148,6 +148,17 @@ def test_a_site_that_fits_no_factory_is_refused_by_itself(context: tuple[Owner, 
 # --- grounds ---
 
 
+def test_calls_that_spread_their_arguments_do_not_speak_against_a_candidate(
+    owned: tuple[Owner, Mapping[str, Member], Path],
+) -> None:
+    """Whether `*names` fits nobody knows: the other calls tell; where there is no other call, it fits nothing."""
+    spread = ["shop.getOrder(*names)"] * 3
+    ranking = asked(owned, "getOrder", ["shop.getOrder(7)", *spread])
+    assert (ranking.decision, ranking.candidates[0].name) == (Decision.CHOSEN, "get_order")
+    assert (ranking.candidates[0].fits, ranking.candidates[0].sites) == (1, 1)
+    assert asked(owned, "getOrder", spread).decision is Decision.NONE
+
+
 def test_another_spelling_of_the_name_is_chosen(owned: tuple[Owner, Mapping[str, Member], Path]) -> None:
     """Case, order and a slip of a key are the same name, when its calls fit."""
     for name in ("createOrder", "order_create", "creaet_order", "CreateOrder"):
