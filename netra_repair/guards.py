@@ -6,6 +6,7 @@ A guard is looked for from its own place, not from each reference: every `hasatt
 
 from __future__ import annotations
 
+import builtins
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
@@ -79,7 +80,8 @@ class Guards:
     def of_call(self, call: cst.Call) -> Guard | None:
         """The innermost guard of a call whose arguments may not fit.
 
-        Whether the callee exists is not asked here. A test that expects any exception counts: it may be made to get it.
+        Whether the callee exists is not asked here. A test that expects an exception counts, which may be made to get
+        it; but not one that expects what a TypeError never is.
 
         Args:
             call: of this file.
@@ -90,6 +92,8 @@ class Guards:
         start, _ = self._layout.inner(call)
         for region in self._regions:
             if not region.start <= start < region.end:
+                continue
+            if region.guard is Guard.RAISES and all(map(_is_never_a_type_error, region.errors)) and region.errors:
                 continue
             if region.guard in (Guard.RAISES, Guard.EAGER, Guard.VERSION):
                 return region.guard
@@ -253,6 +257,12 @@ def _endings(dotted: str) -> list[str]:
     """A dotted path, and what is left of it when it is shortened from the front: all may be what a guard says."""
     parts = dotted.split(".")
     return [".".join(parts[start:]) for start in range(len(parts))]
+
+
+def _is_never_a_type_error(name: str) -> bool:
+    """Whether an exception is one of Python's own that no TypeError is. What another class is, its name does not say."""
+    known = getattr(builtins, name, None)
+    return isinstance(known, type) and issubclass(known, BaseException) and not issubclass(TypeError, known)
 
 
 def _squeezed(text: str) -> str:

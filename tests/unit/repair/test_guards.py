@@ -280,6 +280,9 @@ def test_imports_are_guarded_by_what_they_raise(code: str, guard: Guard | None) 
     [
         ("with pytest.raises(TypeError):\n    made(1)", Guard.RAISES),
         ("with pytest.raises(ValidationError):\n    made(1)", Guard.RAISES),
+        ("with pytest.raises((ValueError, Exception)):\n    made(1)", Guard.RAISES),
+        ("with pytest.raises(ValueError):\n    made(1)", None),
+        ("with pytest.raises((ValueError, KeyError)):\n    made(1)", None),
         ("self.assertRaises(TypeError, lambda: made(1))", Guard.RAISES),
         ("self.assertRaises(TypeError, made(1))", Guard.EAGER),
         ("try:\n    made(1)\nexcept TypeError:\n    pass", Guard.MISFIT),
