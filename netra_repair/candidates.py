@@ -18,6 +18,7 @@ class Clue(StrEnum):
     HISTORY = "history"
     HINT = "hint"
     UNUSED = "unused"
+    CONTRAST = "contrast"
     FIELD = "field"
     PRIVATE = "private"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from netra_repair.arguments import accepts_keyword, is_spread
@@ -45,6 +45,7 @@ class Question:
         sets: the sets of keywords whose living calls tell which member is meant.
         usages: how members are called elsewhere.
         past: what git says.
+        asked: what the objects at the sites are asked for elsewhere in the same files.
         weights: what evidence counts for.
     """
 
@@ -56,6 +57,7 @@ class Question:
     sets: Sequence[frozenset[str]]
     usages: Mapping[str, Usage]
     past: Past | None
+    asked: Collection[str]
     weights: Weights
 
     @classmethod
@@ -67,13 +69,14 @@ class Question:
         weights: Weights,
         usages: Mapping[str, Usage],
         past: Past | None,
+        asked: Collection[str] = (),
     ) -> Question:
         """Prepares a question."""
         loads = loads_of(sites)
         calls = tuple(site for site in loads if site.reference.arguments is not None)
         sets = telling_keywords(sites, weights)
         keywords = Counter(name for site in calls for name in _keywords(site))
-        return cls(owner, attribute, loads, calls, keywords, sets, usages, past, weights)
+        return cls(owner, attribute, loads, calls, keywords, sets, usages, past, asked, weights)
 
     @property
     def told(self) -> Sequence[Site]:
@@ -140,6 +143,8 @@ def evidence(
         same = weights.same if alike >= SAME_NAME else 0.0
         yield Evidence(Clue.NAME, round(weights.name * alike + same, 3), f"the names are {alike:.0%} alike")
     yield from _use_evidence(question, member, members)
+    if is_contrast(question, member):
+        yield Evidence(Clue.CONTRAST, weights.contrast, "the same objects are asked for both in one file")
     if _is_unused(question, member):
         detail = f"nothing uses it, and {len(question.sites)} places use `{question.attribute}`"
         yield Evidence(Clue.UNUSED, weights.unused, detail)
@@ -175,6 +180,18 @@ def has_grounds(question: Question, candidate: Candidate) -> bool:
         return False
     is_same = _likeness(question, candidate.member) >= SAME_NAME
     return is_same or Clue.FIELD in clues or _is_used_instead(question, candidate)
+
+
+def is_contrast(question: Question, member: Member) -> bool:
+    """Whether code asks the same object for the missing name and for a member of another name: those are two things.
+
+    Not where the other is a slip of the pen, or calls with the very keywords say that they are one.
+    """
+    return (
+        member.name in question.asked
+        and _likeness(question, member) < SAME_NAME
+        and _same_calls(question, member.name) <= 0
+    )
 
 
 def _keyword_evidence(question: Question, member: Member) -> Iterator[Evidence]:

@@ -260,7 +260,7 @@ def _endings(dotted: str) -> list[str]:
 
 
 def _is_never_a_type_error(name: str) -> bool:
-    """Whether an exception is one of Python's own that no TypeError is. What another class is, its name does not say."""
+    """Whether an exception is one of Python's own that no TypeError is. Of others nobody says."""
     known = getattr(builtins, name, None)
     return isinstance(known, type) and issubclass(known, BaseException) and not issubclass(TypeError, known)
 

@@ -6,13 +6,13 @@ successor has candidates that fit, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from netra_repair.arguments import Bound
 from netra_repair.candidates import Candidate, Clue, Decision, Ranking
 from netra_repair.causes import Site
-from netra_repair.evidence import COMMON_KEYWORDS, Question, evidence, has_grounds, loads_of
+from netra_repair.evidence import COMMON_KEYWORDS, Question, evidence, has_grounds, is_contrast, loads_of
 from netra_repair.fitting import NO_OWN_MEMBERS, UNCALLED_KINDS, OwnMembers, defined_for, fit, hands_out
 from netra_repair.hints import successors
 from netra_repair.history import Past
@@ -35,6 +35,7 @@ def rank(
     past: Past | None = None,
     hints: Iterable[str] = (),
     own: OwnMembers = NO_OWN_MEMBERS,
+    asked: Collection[str] = (),
     weights: Weights = WEIGHTS,
 ) -> Ranking:
     """Ranks the members of an owner as replacements of one that it has not.
@@ -48,12 +49,13 @@ def rank(
         past: what git says of the missing name.
         hints: texts about the missing name: messages of failing tests, deprecations, tables of removed names.
         own: what each receiver has, where sites have receivers that define one member in ways of their own.
+        asked: what the objects at the sites are asked for elsewhere in the same files.
         weights: what evidence counts for.
 
     Returns:
         The ranking. CHOSEN only for a candidate with grounds, score and margin.
     """
-    question = Question.of(owner, attribute, sites, weights, usages or {}, past)
+    question = Question.of(owner, attribute, sites, weights, usages or {}, past, asked)
     named = successors(hints, attribute, members.keys())
     judged = [
         found
@@ -187,6 +189,7 @@ def _is_likely(question: Question, candidate: Candidate) -> bool:
         candidate.score >= question.weights.floor
         and candidate.fits >= question.weights.fitting * candidate.sites
         and bool(clues & {Clue.NAME, Clue.UNUSED})
+        and not is_contrast(question, candidate.member)
         and not is_beside
         and not is_demoted
     )
