@@ -24,8 +24,8 @@ COMMON_KEYWORDS = frozenset(
     "context".split()
 )
 _COMMON_WEIGHT = 0.3
-# What is left of the likeness of two names when the words between them tell other members apart.
-_TOLD_APART = 0.8
+# What is left of the likeness of two names when the words between them mean something among the other members.
+_TOLD_APART = 0.7
 # What a call that is only begun says of what fits it, beside a whole one.
 _BEGUN = 0.75
 

@@ -28,9 +28,9 @@ from netra_repair.scanner import Scanner
 from netra_repair.source import Span
 from netra_repair.suite import Suite
 
-# A repaired call lets its test run on to the next one, which no engine could tell. Real projects need two or three
-# rounds.
-_MAX_ROUNDS = 12
+# A repaired call lets its test run on to the next one, which no engine could tell. Most projects need two or three
+# rounds, a test that goes through many untyped calls one for each; a round without a change is the last.
+_MAX_ROUNDS = 50
 
 # How many likely names are tried for one cause, each after the tests have spoken against the one before.
 _MAX_TRIALS = 3

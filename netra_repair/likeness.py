@@ -137,8 +137,11 @@ def is_sibling(left: str, right: str) -> bool:
 
 
 def is_told_apart(left: str, right: str, others: Iterable[str]) -> bool:
-    """Whether the words that one name has around the other tell two of the others apart: `symmetric_difference_update`
-    is not `difference_update`, where there are `difference` and `symmetric_difference`."""
+    """Whether the words that one name has around the other mean something among the others.
+
+    They tell two of them apart, so that `symmetric_difference_update` is not `difference_update` where there are
+    `difference` and `symmetric_difference`; or are one of them: `difference_update` is not `update` then either.
+    """
     inner, outer = sorted((words(left), words(right)), key=len)
     starts = range(len(outer) - len(inner) + 1)
     start = next((start for start in starts if inner and outer[start : start + len(inner)] == inner), None)
@@ -146,7 +149,7 @@ def is_told_apart(left: str, right: str, others: Iterable[str]) -> bool:
         return False
     before, behind = outer[:start], outer[start + len(inner) :]
     known = {words(name) for name in others} - {inner, outer, ()}
-    return any((*before, *each, *behind) in known for each in known)
+    return (*before, *behind) in known or any((*before, *each, *behind) in known for each in known)
 
 
 def _matched(only_a: list[str], only_b: list[str]) -> float:

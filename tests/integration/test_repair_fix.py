@@ -1315,6 +1315,20 @@ def test_the_function_of_a_method_that_is_called_elsewhere_gets_the_new_name(tmp
     assert not any(changed(cause) for cause in fixed(tmp_path, Options()).causes), "it may be a value of the class"
 
 
+def test_a_test_that_goes_through_many_untyped_calls_is_repaired_to_its_end(tmp_path: Path) -> None:
+    """Each repaired call lets the test run on to the next one, which only then shows: all of them are repaired."""
+    calls = "".join(f"    assert given[{number}].mesured() == {number}\n" for number in range(14))
+    (tmp_path / "lib.py").write_text(
+        "class C:\n    def __init__(self, n):\n        self.n = n\n\n    def measured(self):\n        return self.n\n"
+    )
+    (tmp_path / "test_lib.py").write_text(
+        f"from lib import C\n\n\ndef test_all():\n    given = eval('[C(n) for n in range(14)]')\n{calls}"
+    )
+    [cause] = fixed(tmp_path, Options()).causes
+    assert len(changed(cause)) == 14
+    assert cause.restored == ("test_lib.py::test_all",)
+
+
 SHORT = """\
 class C:
     def total(self):

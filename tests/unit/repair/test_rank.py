@@ -569,11 +569,13 @@ def test_a_direction_goes_from_one_end_to_the_other() -> None:
 
 
 def test_words_that_tell_members_apart_are_no_other_spelling() -> None:
-    """`symmetric_difference_update` is not `difference_update` where `symmetric_difference` is not `difference`."""
+    """`symmetric_difference_update` is not `difference_update` where `symmetric_difference` is not `difference`; and
+    `difference_update` is not `update` where there is `difference`."""
     others = ("difference", "symmetric_difference", "difference_update_one", "symmetric_difference_update")
     assert is_told_apart("difference_update", "symmetric_difference_update", others)
     assert not is_told_apart("difference_update", "difference_update_one", others)
     assert not is_told_apart("difference", "symmetric_difference", others[:2]), "they do not speak for themselves"
+    assert is_told_apart("update", "difference_update", others)
     assert not is_told_apart("update", "update", others)
 
 
