@@ -21,6 +21,8 @@ from netra_repair.source import Source
 SiteKey = tuple[str, int, str]
 
 
+# From how many passing tests on which share of them may fail with an orphan.
+_MANY, _FEW = 10, 0.05
 # What tests say against a replacement.
 _REFUTED = (Reason.NOT_CONFIRMED, Reason.STILL_FAILS, Reason.REGRESSED)
 
@@ -34,6 +36,7 @@ class Account:
         replacement: what was chosen then; it stays, whatever fewer sites would speak for later.
         plan: the last one, for what it refuses.
         is_trial: whether the replacement is only likely, and the tests must confirm it.
+        is_orphan: whether it is dead code without the cause: see `evidence.is_orphan`.
         is_ruled_out: whether the tests have spoken against the replacement, and another one may be tried.
         before: the account of what was tried for the cause before, and refuted.
         is_told: whether a person named it: then it stays, whatever the tests that died there say now.
@@ -49,6 +52,7 @@ class Account:
     replacement: str
     plan: Plan
     is_trial: bool = False
+    is_orphan: bool = False
     is_told: bool = False
     is_ruled_out: bool = False
     before: Account | None = None
@@ -100,9 +104,10 @@ class Account:
         """The changed places that the tests which died there do not confirm.
 
         A test confirms when it passes, or dies of something else that is missing by itself, or of the same at a place
-        that was left alone. What is only likely needs them all, and one that passes. What was chosen has other grounds,
-        and a test may fail for more than one reason: it loses the places where none of theirs confirms, and all of them
-        when none of its own does.
+        that was left alone. What is only likely needs them all, and one that passes; of an orphan's many tests a few
+        may fail, for a reason of their own that did not show before. What was chosen has other grounds, and a test may
+        fail for more than one reason: it loses the places where none of theirs confirms, and all of them when none of
+        its own does.
 
         Args:
             current: a run of all tests with what was kept.
@@ -118,8 +123,9 @@ class Account:
         failing = self._failing(self.broken, current, flaky, missing)
         ended = self._ended(self.broken, current, flaky)
         if self.is_trial:
-            holds = any(case is not None and not case.broken for case in ended.values()) and not failing
-            return {} if holds else self._refusals(places, failing or ended)
+            passed = sum(case is not None and not case.broken for case in ended.values())
+            few = _FEW * len(ended) if self.is_orphan and passed >= _MANY else 0
+            return {} if passed and len(failing) <= few else self._refusals(places, failing or ended)
         if ended and len(failing) == len(ended):
             return self._refusals(places, failing)
         found: dict[SiteKey, Refusal] = {}

@@ -11,7 +11,7 @@ from netra_repair.candidates import Candidate, Clue, Evidence
 from netra_repair.causes import Site
 from netra_repair.fitting import UNCALLED_KINDS, hands_out
 from netra_repair.history import Past
-from netra_repair.likeness import NEARLY, SAME_NAME, is_sibling, is_told_apart, likeness
+from netra_repair.likeness import NEARLY, SAME_NAME, contains, is_sibling, is_told_apart, likeness
 from netra_repair.owners import Access, Member, MemberKind, Owner
 from netra_repair.references import Use
 from netra_repair.usages import Usage, UsedCall
@@ -180,6 +180,16 @@ def has_grounds(question: Question, candidate: Candidate) -> bool:
         return False
     is_same = _likeness(question, candidate.member) >= SAME_NAME
     return is_same or Clue.FIELD in clues or _is_used_instead(question, candidate)
+
+
+def is_orphan(attribute: str, candidate: Candidate) -> bool:
+    """Whether a candidate has the whole missing name in its own, is of its class's own making, and dead without it.
+
+    What is private, or of a private class, nobody else calls: nothing but a computed name could use it.
+    """
+    is_own = candidate.member.is_private or candidate.member.owner.short_name.startswith("_")
+    is_dead = any(each.clue is Clue.UNUSED for each in candidate.evidence)
+    return is_own and is_dead and contains(candidate.name, attribute)
 
 
 def is_contrast(question: Question, member: Member) -> bool:

@@ -14,6 +14,7 @@ from netra_repair.comparing import compare
 from netra_repair.diffs import displayed
 from netra_repair.edits import Edit
 from netra_repair.errors import PlanError
+from netra_repair.evidence import is_orphan
 from netra_repair.failures import SuiteResult
 from netra_repair.findings import Findings
 from netra_repair.images import images
@@ -207,7 +208,13 @@ class Fixer:
                 continue  # a name that only some of the receivers have, or a cause met again at a class above
             if account is None:
                 account = Account(
-                    cause, replacement, plan, is_trial, is_told=self._options.to is not None, before=before
+                    cause,
+                    replacement,
+                    plan,
+                    is_trial,
+                    is_orphan=plan.candidate is not None and is_orphan(cause.attribute, plan.candidate),
+                    is_told=self._options.to is not None,
+                    before=before,
                 )
                 self._accounts = [each for each in self._accounts if each is not before] + [account]
             plan = account.begin(cause, plan)

@@ -143,13 +143,25 @@ def is_told_apart(left: str, right: str, others: Iterable[str]) -> bool:
     `difference` and `symmetric_difference`; or are one of them: `difference_update` is not `update` then either.
     """
     inner, outer = sorted((words(left), words(right)), key=len)
-    starts = range(len(outer) - len(inner) + 1)
-    start = next((start for start in starts if inner and outer[start : start + len(inner)] == inner), None)
-    if start is None or inner == outer:
+    around = _around(inner, outer)
+    if around is None or inner == outer:
         return False
-    before, behind = outer[:start], outer[start + len(inner) :]
+    before, behind = around
     known = {words(name) for name in others} - {inner, outer, ()}
     return (*before, *behind) in known or any((*before, *each, *behind) in known for each in known)
+
+
+def contains(whole: str, part: str) -> bool:
+    """Whether a name has all words of another one, side by side and in order."""
+    return _around(words(part), words(whole)) is not None
+
+
+def _around(inner: tuple[str, ...], outer: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """The words before and behind the words of a name in a longer one; None when that does not have them."""
+    for start in range(len(outer) - len(inner) + 1 if inner else 0):
+        if outer[start : start + len(inner)] == inner:
+            return outer[:start], outer[start + len(inner) :]
+    return None
 
 
 def _matched(only_a: list[str], only_b: list[str]) -> float:
