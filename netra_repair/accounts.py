@@ -11,7 +11,7 @@ from netra_repair.causes import RootCause, Site
 from netra_repair.comparing import followed
 from netra_repair.edits import Edit, spliced
 from netra_repair.failures import CaseResult, SuiteResult
-from netra_repair.plan import FilePlan, Plan, RefusedSite, SiteEdit, in_order
+from netra_repair.plan import FilePlan, Plan, RefusedSite, in_order
 from netra_repair.rebasing import rebased
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.repair import CauseRepair, Comparison
@@ -64,9 +64,9 @@ class Account:
     rolled_back: int = 0
 
     @property
-    def mended(self) -> list[SiteEdit]:
-        """The changed places that hold so far."""
-        return [site for file in self.kept for site in file.sites]
+    def is_called(self) -> bool:
+        """Whether a place that is mended already takes nothing but what can be called."""
+        return any(site.site.reference.needs_callable for file in self.kept for site in file.sites)
 
     def begin(self, cause: RootCause, plan: Plan) -> Plan:
         """Starts a round.
@@ -117,7 +117,7 @@ class Account:
         Returns:
             Why, for each place that must be taken back.
         """
-        places = [site.site for site in self.mended]
+        places = [site.site for file in self.kept for site in file.sites]
         if self.is_told or not places:
             return {}
         failing = self._failing(self.broken, current, flaky, missing)
@@ -205,7 +205,7 @@ class Account:
             The result, with a plan for the project's own files. A changed site counts as covered when a passing test
             ran its line, and as uncovered when that is not known.
         """
-        lines = [(site.site.reference.path, site.site.reference.position.line) for site in self.mended]
+        lines = ((file.path, site.site.reference.position.line) for file in self.kept for site in file.sites)
         broken = followed(sorted(self.broken), after)
         plan = replace(self.kept_plan(origin), refused=in_order([*self.plan.refused, *self.taken_back]))
         return CauseRepair(

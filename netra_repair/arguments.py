@@ -263,8 +263,9 @@ def _bind_spread(arguments: Sequence[Argument], signature: Signature, before: Si
 
 
 def _rest(arguments: Sequence[Argument], signature: Signature) -> str | None:
-    """The parameter that takes all that a `*` spreads: when what is written before it has filled every position."""
-    before = next((index for index, argument in enumerate(arguments) if argument.star is Star.SEQUENCE), 0)
+    """The parameter that takes all that a `*` spreads: when what is passed by position before it fills every one."""
+    positional = [argument for argument in arguments if argument.keyword is None and argument.star is not Star.MAPPING]
+    before = next((index for index, argument in enumerate(positional) if argument.star is Star.SEQUENCE), 0)
     rest = _of_kind(signature, ParameterKind.VAR_POSITIONAL)
     return rest[0].name if rest and before >= len(_of_kind(signature, *_BY_POSITION)) else None
 

@@ -18,7 +18,6 @@ class Clue(StrEnum):
     HISTORY = "history"
     HINT = "hint"
     UNUSED = "unused"
-    CONTRAST = "contrast"
     FIELD = "field"
     PRIVATE = "private"
 

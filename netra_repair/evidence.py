@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from netra_repair.arguments import accepts_keyword, is_spread
@@ -24,8 +24,8 @@ COMMON_KEYWORDS = frozenset(
     "context".split()
 )
 _COMMON_WEIGHT = 0.3
-# What is left of the likeness of two names when the words between them mean something among the other members.
-_TOLD_APART = 0.7
+# What is left of the likeness of a name that has the missing one in it, and is the name of another thing.
+_ANOTHER = 0.7
 # What a call that is only begun says of what fits it, beside a whole one.
 _BEGUN = 0.75
 
@@ -45,7 +45,6 @@ class Question:
         sets: the sets of keywords whose living calls tell which member is meant.
         usages: how members are called elsewhere.
         past: what git says.
-        asked: what the objects at the sites are asked for elsewhere in the same files.
         weights: what evidence counts for.
     """
 
@@ -57,7 +56,6 @@ class Question:
     sets: Sequence[frozenset[str]]
     usages: Mapping[str, Usage]
     past: Past | None
-    asked: Collection[str]
     weights: Weights
 
     @classmethod
@@ -69,19 +67,21 @@ class Question:
         weights: Weights,
         usages: Mapping[str, Usage],
         past: Past | None,
-        asked: Collection[str] = (),
     ) -> Question:
         """Prepares a question."""
         loads = loads_of(sites)
         calls = tuple(site for site in loads if site.reference.arguments is not None)
         sets = telling_keywords(sites, weights)
         keywords = Counter(name for site in calls for name in _keywords(site))
-        return cls(owner, attribute, loads, calls, keywords, sets, usages, past, asked, weights)
+        return cls(owner, attribute, loads, calls, keywords, sets, usages, past, weights)
 
     @property
-    def told(self) -> Sequence[Site]:
-        """The sites that tell whether a candidate fits: not those that spread what nobody knows, if others are left."""
-        return [site for site in self.sites if not is_spread(site.reference.arguments or ())] or self.sites
+    def telling(self) -> Sequence[Site]:
+        """The sites that tell whether a candidate fits: not those that spread what nobody knows, unless git knows what
+        they were written for."""
+        if self.past is not None and self.past.signature is not None:
+            return self.sites
+        return [site for site in self.sites if not is_spread(site.reference.arguments or ())]
 
     @property
     def is_called(self) -> bool:
@@ -127,24 +127,22 @@ def evidence(
     """
     weights, past = question.weights, question.past
     if question.calls or question.is_read or question.is_called_later:
-        share = fits / len(question.told)
+        share = fits / len(question.telling)
         is_value = member.kind in UNCALLED_KINDS
         if question.is_called_later:
             share *= _BEGUN / 2 if is_value else _BEGUN  # it is a method more often than a value
         elif question.is_read and not is_value:
             share /= 2  # what is only passed on is a value more often than a method
         what = member.signature if question.calls else f"a {member.kind}"
-        yield Evidence(Clue.FIT, weights.fit * share, f"{fits} of {len(question.told)} places fit {what}")
+        yield Evidence(Clue.FIT, weights.fit * share, f"{fits} of {len(question.telling)} places fit {what}")
     yield from _keyword_evidence(question, member)
     alike = _likeness(question, member)
-    if is_told_apart(question.attribute, member.name, members):
-        alike *= _TOLD_APART
+    if _is_another(question, member, members):
+        alike *= _ANOTHER
     if alike > 0:
         same = weights.same if alike >= SAME_NAME else 0.0
         yield Evidence(Clue.NAME, round(weights.name * alike + same, 3), f"the names are {alike:.0%} alike")
     yield from _use_evidence(question, member, members)
-    if is_contrast(question, member):
-        yield Evidence(Clue.CONTRAST, weights.contrast, "the same objects are asked for both in one file")
     if _is_unused(question, member):
         detail = f"nothing uses it, and {len(question.sites)} places use `{question.attribute}`"
         yield Evidence(Clue.UNUSED, weights.unused, detail)
@@ -192,18 +190,6 @@ def is_orphan(attribute: str, candidate: Candidate) -> bool:
     return is_own and is_dead and contains(candidate.name, attribute)
 
 
-def is_contrast(question: Question, member: Member) -> bool:
-    """Whether code asks the same object for the missing name and for a member of another name: those are two things.
-
-    Not where the other is a slip of the pen, or calls with the very keywords say that they are one.
-    """
-    return (
-        member.name in question.asked
-        and _likeness(question, member) < SAME_NAME
-        and _same_calls(question, member.name) <= 0
-    )
-
-
 def _keyword_evidence(question: Question, member: Member) -> Iterator[Evidence]:
     if not question.keywords or member.signature is None:
         return
@@ -244,6 +230,17 @@ def _likeness(question: Question, member: Member) -> float:
     """How much alike the names are; the public name of a private one is never the same, since it may call that."""
     alike = likeness(question.attribute, member.name)
     return min(alike, NEARLY) if question.attribute.startswith("_") and not member.is_private else alike
+
+
+def _is_another(question: Question, member: Member, members: Mapping[str, Member]) -> bool:
+    """Whether a name has the missing one and words that mean something among the members, and another has only it.
+
+    That alone says that a candidate comes behind another one; where there is no other, nothing does.
+    """
+    return is_told_apart(question.attribute, member.name, members) and any(
+        contains(other, question.attribute) and not is_told_apart(question.attribute, other, members)
+        for other in members
+    )
 
 
 def _is_unused(question: Question, member: Member) -> bool:

@@ -19,7 +19,6 @@ from netra_repair.parameter_rank import rank_parameters
 from netra_repair.project import Project
 from netra_repair.rank import alternative, plausible, rank
 from netra_repair.receivers import Receivers
-from netra_repair.references import Use
 from netra_repair.source import Source, Span
 from netra_repair.usages import Usage, usages
 from netra_repair.words import Words
@@ -180,16 +179,7 @@ class Explainer:
             past=past,
             hints=hints,
             own=own,
-            asked=self._asked(group.sites),
         )
-
-    def _asked(self, sites: Iterable[Site]) -> set[str]:
-        """What the objects at some sites are asked for elsewhere in their files."""
-        receivers: dict[str, list[Span]] = {}
-        for reference in (site.reference for site in sites):
-            if reference.receiver is not None and reference.use not in (Use.IMPORT, Use.STRING):
-                receivers.setdefault(reference.path, []).append(reference.receiver)
-        return {name for path, spans in receivers.items() for name in self._occurrences.asked(path, spans)}
 
     def _is_ruled_out(self, group: Group, name: str) -> bool:
         """Whether tests have spoken against it, be it for a class above or below, as which the cause was met then."""

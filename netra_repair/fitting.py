@@ -16,7 +16,6 @@ from netra_repair.history import Past
 from netra_repair.layout import Layout
 from netra_repair.owners import Access, Member, MemberKind, Owner
 from netra_repair.parameter_rank import as_written
-from netra_repair.plan import SiteEdit
 from netra_repair.references import Argument, Star, Use
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.syntax import Syntax
@@ -125,17 +124,13 @@ class Fitter:
     Args:
         cause: whose sites.
         definitions: tells what classes and modules have.
-        mended: places of the cause that have their replacement already.
+        is_called: whether other places of the cause call it.
     """
 
-    def __init__(self, cause: RootCause, definitions: Definitions, mended: Sequence[SiteEdit] = ()) -> None:
+    def __init__(self, cause: RootCause, definitions: Definitions, *, is_called: bool = False) -> None:
         self._cause = cause
-        sites = (*(site.site for site in mended), *cause.sites)
-        calls = [site for site in sites if site.reference.needs_callable]
         # Then it is a method also where it is only looked for.
-        self._is_called = bool(calls)
-        # Then what a class gives that is asked for it is its function.
-        self._is_called_on_instances = any(site.access is Access.INSTANCE for site in calls)
+        self._is_called = is_called or any(site.reference.needs_callable for site in cause.sites)
         self._definitions = definitions
         self._known: dict[Owner, Mapping[str, Member]] = {}
 
@@ -178,8 +173,6 @@ class Fitter:
             return self._string(site, syntax, name)
         found = fit(site, member, self._cause.past)
         if isinstance(found, Refusal):
-            if self._is_unbound(site, member):
-                return self._uncalled(site, syntax, member)
             is_certain = self._cause.ranking.decision is Decision.CHOSEN
             if is_certain and found.reason in _UNFIT and syntax.expects_misfit(site.reference):
                 return Fit((Edit(site.reference.name, name),), "a test expects that its arguments do not fit")
@@ -187,12 +180,6 @@ class Fitter:
         if site.reference.arguments is None:
             return self._uncalled(site, syntax, member)
         return Fit((Edit(site.reference.name, name), *found.edits))
-
-    def _is_unbound(self, site: Site, member: Member) -> bool:
-        """Whether the function of an instance's method is handed on: `deferred(C.method)`."""
-        is_read = site.access is Access.CLASS and site.reference.passed_on and not site.reference.needs_callable
-        is_method = member.kind is MemberKind.INSTANCE_METHOD and not member.instance_only
-        return is_read and is_method and self._is_called_on_instances
 
     def _uncalled(self, site: Site, syntax: Syntax, member: Member) -> Fit | Refusal:
         """For what is passed on, kept or read: nobody tests a method, or adds something to it."""

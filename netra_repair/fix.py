@@ -201,7 +201,7 @@ class Fixer:
             if replacement is None or (is_trial and not cause.tests):
                 continue  # what is only likely waits until a test dies of it: perhaps in the next round, if ever
             try:
-                plan = self._scanner.plan(cause, replacement, account.mended if account is not None else ())
+                plan = self._scanner.plan(cause, replacement, is_called=account is not None and account.is_called)
             except PlanError:
                 if account is None and self._options.to is not None:
                     raise

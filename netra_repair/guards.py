@@ -80,8 +80,7 @@ class Guards:
     def of_call(self, call: cst.Call) -> Guard | None:
         """The innermost guard of a call whose arguments may not fit.
 
-        Whether the callee exists is not asked here. A test that expects an exception counts, which may be made to get
-        it; but not one that expects what a TypeError never is.
+        Whether the callee exists is not asked here. A test that expects any exception counts: it may be made to get it.
 
         Args:
             call: of this file.
@@ -93,8 +92,8 @@ class Guards:
         for region in self._regions:
             if not region.start <= start < region.end:
                 continue
-            if region.guard is Guard.RAISES and all(map(_is_never_a_type_error, region.errors)) and region.errors:
-                continue
+            if region.guard is Guard.RAISES and region.errors and all(map(_is_never_a_type_error, region.errors)):
+                return Guard.RAISES_OTHERS
             if region.guard in (Guard.RAISES, Guard.EAGER, Guard.VERSION):
                 return region.guard
             if "TypeError" in region.errors:

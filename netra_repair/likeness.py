@@ -53,9 +53,10 @@ _SYNONYMS = tuple(
     for group in (
         "get fetch retrieve obtain",
         "find lookup search query",
-        "remove delete drop discard erase",
+        "remove delete drop erase",  # not `discard`: a set has both
         "create make build construct generate",
-        "add append insert register",
+        "add append register",
+        "add insert register",  # not `append`: a list has both
         "update modify change",
         "start begin launch",
         "run execute perform invoke",
@@ -136,13 +137,13 @@ def is_sibling(left: str, right: str) -> bool:
     return bool(a & b) and bool(a - b) and bool(b - a)
 
 
-def is_told_apart(left: str, right: str, others: Iterable[str]) -> bool:
-    """Whether the words that one name has around the other mean something among the others.
+def is_told_apart(part: str, whole: str, others: Iterable[str]) -> bool:
+    """Whether the words that one name has around another one mean something among the others.
 
     They tell two of them apart, so that `symmetric_difference_update` is not `difference_update` where there are
     `difference` and `symmetric_difference`; or are one of them: `difference_update` is not `update` then either.
     """
-    inner, outer = sorted((words(left), words(right)), key=len)
+    inner, outer = words(part), words(whole)
     around = _around(inner, outer)
     if around is None or inner == outer:
         return False

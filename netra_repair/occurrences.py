@@ -50,21 +50,6 @@ class Occurrences:
         self.prepare()
         return sum(self._read.get(name, {}).values())
 
-    def asked(self, path: str, receivers: Iterable[Span]) -> set[str]:
-        """The names for which a file asks some objects.
-
-        Args:
-            path: of the file.
-            receivers: places in it where one of the objects stands: what is written there means it wherever it stands
-                in the file.
-        """
-        data = self._data(path)
-        written = {re.escape(data[span.start : span.end]) for span in receivers}
-        if not written:
-            return set()
-        found = re.compile(rb"(?<![\w.\x80-\xff])(?:" + b"|".join(sorted(written)) + rb")\s*\.\s*(\w+)").findall(data)
-        return {name.decode("utf-8", "replace") for name in found}
-
     def writing(self, name: str) -> list[str]:
         """The files whose text may set an attribute of the name, in order; the syntax tree says whether it does."""
         self.prepare()

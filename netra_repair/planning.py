@@ -48,8 +48,9 @@ class Planner:
         self,
         cause: RootCause,
         replacement: str | None,
-        mended: Sequence[SiteEdit] = (),
         alternative: Callable[[Site], Candidate | None] = lambda _: None,
+        *,
+        is_called: bool = False,
     ) -> Plan:
         """Makes the plan of a cause.
 
@@ -59,8 +60,8 @@ class Planner:
         Args:
             cause: what is missing, and where.
             replacement: the attribute to put there, or for call kinds the parameter; None refuses every site.
-            mended: places of the cause that have it already.
             alternative: what else fits a site that the replacement does not fit, where that is certain.
+            is_called: whether places of the cause that are mended already call it.
 
         Returns:
             The plan. Every site of the cause is in it or among its refused ones.
@@ -68,7 +69,7 @@ class Planner:
         Raises:
             PlanError: when the owner has nothing of the replacement's name, or a file has changed since the analysis.
         """
-        fitter = Fitter(cause, self.definitions, mended)
+        fitter = Fitter(cause, self.definitions, is_called=is_called)
         if replacement is not None:
             _check(cause, replacement, fitter.names)
         files: list[FilePlan] = []

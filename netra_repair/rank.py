@@ -6,13 +6,13 @@ successor has candidates that fit, too.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from netra_repair.arguments import Bound
 from netra_repair.candidates import Candidate, Clue, Decision, Ranking
 from netra_repair.causes import Site
-from netra_repair.evidence import COMMON_KEYWORDS, Question, evidence, has_grounds, is_contrast, loads_of
+from netra_repair.evidence import COMMON_KEYWORDS, Question, evidence, has_grounds, loads_of
 from netra_repair.fitting import NO_OWN_MEMBERS, UNCALLED_KINDS, OwnMembers, defined_for, fit, hands_out
 from netra_repair.hints import successors
 from netra_repair.history import Past
@@ -35,7 +35,6 @@ def rank(
     past: Past | None = None,
     hints: Iterable[str] = (),
     own: OwnMembers = NO_OWN_MEMBERS,
-    asked: Collection[str] = (),
     weights: Weights = WEIGHTS,
 ) -> Ranking:
     """Ranks the members of an owner as replacements of one that it has not.
@@ -49,13 +48,12 @@ def rank(
         past: what git says of the missing name.
         hints: texts about the missing name: messages of failing tests, deprecations, tables of removed names.
         own: what each receiver has, where sites have receivers that define one member in ways of their own.
-        asked: what the objects at the sites are asked for elsewhere in the same files.
         weights: what evidence counts for.
 
     Returns:
         The ranking. CHOSEN only for a candidate with grounds, score and margin.
     """
-    question = Question.of(owner, attribute, sites, weights, usages or {}, past, asked)
+    question = Question.of(owner, attribute, sites, weights, usages or {}, past)
     named = successors(hints, attribute, members.keys())
     judged = [
         found
@@ -145,13 +143,13 @@ def _judged(
     may_be_method = question.may_be_method or is_successor or hint is not None
     if question.is_read and member.kind not in UNCALLED_KINDS and not may_be_method:
         return None
-    told = question.told
-    fits = sum(not isinstance(fit(site, defined_for(site, member, own), question.past), Refusal) for site in told)
+    asked = question.telling
+    fits = sum(not isinstance(fit(site, defined_for(site, member, own), question.past), Refusal) for site in asked)
     if question.sites and not fits:
         return None
     found = sorted(evidence(question, member, hint, fits, members), key=lambda each: -abs(each.weight))
     score = sum(each.weight for each in found)
-    candidate = Candidate(member.name, member, round(score, 3), tuple(found), fits, len(told))
+    candidate = Candidate(member.name, member, round(score, 3), tuple(found), fits, len(asked))
     return _Judged(candidate, has_grounds(question, candidate))
 
 
@@ -189,7 +187,6 @@ def _is_likely(question: Question, candidate: Candidate) -> bool:
         candidate.score >= question.weights.floor
         and candidate.fits >= question.weights.fitting * candidate.sites
         and bool(clues & {Clue.NAME, Clue.UNUSED})
-        and not is_contrast(question, candidate.member)
         and not is_beside
         and not is_demoted
     )

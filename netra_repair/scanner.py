@@ -24,7 +24,7 @@ from netra_repair.handing_over import HandingOver
 from netra_repair.mentions import counted
 from netra_repair.occurrences import Occurrences
 from netra_repair.owners import Access, Owner
-from netra_repair.plan import Plan, RefusedSite, SiteEdit, in_order
+from netra_repair.plan import Plan, RefusedSite, in_order
 from netra_repair.planning import Planner
 from netra_repair.progress import Progress
 from netra_repair.project import Project
@@ -180,13 +180,13 @@ class Scanner:
         """Takes notice that tests have spoken against a candidate; see `Explainer.rule_out`."""
         self._explainer.rule_out(cause, candidate)
 
-    def plan(self, cause: RootCause, replacement: str, mended: Sequence[SiteEdit] = ()) -> Plan:
+    def plan(self, cause: RootCause, replacement: str, *, is_called: bool = False) -> Plan:
         """Makes the plan of one cause.
 
         Args:
             cause: of a scan of the project's present state.
             replacement: what is to stand there; for call kinds the parameter.
-            mended: places of the cause that have it already.
+            is_called: whether places of the cause that are mended already call it.
 
         Returns:
             The edits and the refusals.
@@ -201,7 +201,9 @@ class Scanner:
             left_out={left.path: left.refusal for left in self.project.left_out},
             dirty=self._git.dirty(),
         )
-        return planner.build(cause, replacement, mended, lambda site: self._explainer.alternative(cause, site))
+        return planner.build(
+            cause, replacement, lambda site: self._explainer.alternative(cause, site), is_called=is_called
+        )
 
     def position(self, path: str, offset: int) -> Position:
         """The line and column of a place in a file of the project, as it is now."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter
 
-from netra_repair.arguments import Bound, bind
+from netra_repair.arguments import Bound, bind, is_spread
 from netra_repair.causes import Proof, Site
 from netra_repair.class_statements import ClassStatements
 from netra_repair.definitions import Definitions
@@ -18,7 +18,7 @@ from netra_repair.files import Files
 from netra_repair.owners import Access, Member, MemberKind, Owner
 from netra_repair.plan import RefusedSite
 from netra_repair.receivers import ImportReceivers, Receiver, Receivers
-from netra_repair.references import Guard, Reference, Star, Use
+from netra_repair.references import Guard, Reference, Use
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.source import Source, Span, UnparsableSource, UnreadableSource, UnusableSource
 from netra_repair.syntax import Syntax
@@ -28,7 +28,7 @@ from netra_repair.triage import Triage
 _BY_IMPORTS = (Use.IMPORT, Use.STRING)
 
 # What guards nothing where a test failed all the same.
-_NO_GUARDS_OF_FAILURES = (Guard.TRANSLATED, Guard.EAGER, Guard.VERSION)
+_NO_GUARDS_OF_FAILURES = (Guard.TRANSLATED, Guard.RAISES_OTHERS, Guard.EAGER, Guard.VERSION)
 
 _MOVED = Refusal(Reason.NOT_PROVEN, "no attribute of the name stands there")
 
@@ -284,7 +284,7 @@ class Sighter:
         widened = self._widened(source, reference, member)
         if widened is not None:
             return RefusedSite(Site(reference, member.owner, None, (Proof.CHECKER,), widened), widened)
-        if any(argument.star is not Star.NONE for argument in reference.arguments or ()):
+        if is_spread(reference.arguments or ()):
             # Only a test can tell what is in it.
             refusal = Refusal(Reason.STAR_ARGUMENTS, f"what `*` and `**` pass to `{member.name}` is not known")
             return RefusedSite(Site(reference, member.owner, None, (Proof.CHECKER,), refusal), refusal)
@@ -482,7 +482,8 @@ def _placed(site: Site, syntax: Syntax) -> Site:
 def _failed_of(reference: Reference) -> Reference:
     """Where a test failed of it, what only raises another exception guards nothing; else it may tell of a contract.
 
-    Nor does `assertRaises(AttributeError, C.m)`, which came too late then, nor a branch for another version: it ran.
+    Nor does a test that expects another exception, nor `assertRaises(AttributeError, C.m)`, which came too late then,
+    nor a branch for another version: it ran.
     """
     return replace(reference, guard=None) if reference.guard in _NO_GUARDS_OF_FAILURES else reference
 
@@ -491,7 +492,7 @@ def _guarded(reference: Reference) -> Refusal | None:
     match reference.guard:
         case None:
             return None
-        case Guard.RAISES | Guard.EAGER | Guard.ASSERTS_ABSENCE:
+        case Guard.RAISES | Guard.RAISES_OTHERS | Guard.EAGER | Guard.ASSERTS_ABSENCE:
             return Refusal(Reason.ABSENCE_TEST, f"a test asserts that it is absent: {reference.guard}")
         case Guard.VERSION:
             return Refusal(Reason.UNREACHABLE, f"it is meant for another interpreter: {reference.guard}")

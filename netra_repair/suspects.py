@@ -1,8 +1,8 @@
 """Suspects: failing tests whose root cause does not show, and so are run again.
 
 Some do not see it: what they test catches what was raised, or they start a program that ends of it, and they only miss
-the result. Others suffer from what a
-failure before them left behind, and show a root cause of their own in a process of their own.
+the result. Others suffer from what a failure before them left behind, and show a root cause of their own in a process
+of their own.
 """
 
 from __future__ import annotations

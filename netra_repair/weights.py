@@ -20,7 +20,6 @@ class Weights:
         hint: for what the library itself names as successor.
         field: for a property that only hands out the field of the missing name, `_name`.
         private: for a private name in place of a public one.
-        contrast: for what the objects that lack the name are asked for in the same file: another thing, then.
         beside: for what stood beside the missing name before it was removed: another thing, then.
         floor: the least score of something that may be chosen, or be part of a tie.
         margin: how far ahead of the next one it must be.
@@ -42,7 +41,6 @@ class Weights:
     hint: float = 5.0
     field: float = 4.0
     private: float = -4.0
-    contrast: float = -1.5
     beside: float = -2.0
     floor: float = 2.5
     margin: float = 1.0

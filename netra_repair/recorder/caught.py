@@ -59,7 +59,7 @@ class Caught:
                 sys.settrace(before)
                 threading.settrace(before)
             return
-        tool = next((number for number in (3, 4, 1, 0) if monitoring.get_tool(number) is None), None)
+        tool = next((number for number in (4, 3, 1, 0) if monitoring.get_tool(number) is None), None)
         if tool is None:
             yield
             return

@@ -42,6 +42,7 @@ class Job:
         self._output: str = told["output"]
         # One for each worker of xdist: what a test starts has it in its environment.
         self._current = ".".join(filter(None, (self._output, "current", os.environ.get("PYTEST_XDIST_WORKER"))))
+        self._test, self._version = "", (0, 0)
         self._process = os.getpid()
         installed = sysconfig.get_paths()
         libraries = {os.path.realpath(installed[kind]) for kind in ("stdlib", "platstdlib", "purelib", "platlib")}
@@ -62,9 +63,13 @@ class Job:
         os.replace(f"{self._current}.new", self._current)
 
     def current(self) -> str:
-        """The test that runs, as `begin` said."""
-        with open(self._current, encoding="utf-8") as file:
-            return file.read()
+        """The test that runs, as `begin` said; read only when that has said another one."""
+        status = os.stat(self._current)
+        version = status.st_ino, status.st_mtime_ns
+        if version != self._version:
+            with open(self._current, encoding="utf-8") as file:
+                self._test, self._version = file.read(), version
+        return self._test
 
     def adopt(self) -> None:
         """Lets this process write: a forked child that runs what its parent does not."""

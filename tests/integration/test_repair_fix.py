@@ -1279,42 +1279,6 @@ def test_what_a_passing_test_runs_is_left_alone(tmp_path: Path) -> None:
     assert refused(cause) == [("lib.py", 7, Reason.DYNAMIC_OWNER)]
 
 
-AREAS = """\
-class Shape:
-    def area_now(self):
-        return 2
-
-    def doubled(self):
-        return self.area() + self.area()
-
-    def rounded(self):
-        return round(self.area())
-
-
-def measured(shape):
-    return kept(Shape.area)(shape)
-
-
-def kept(function):
-    return function
-"""
-
-
-def test_the_function_of_a_method_that_is_called_elsewhere_gets_the_new_name(tmp_path: Path) -> None:
-    """`kept(Shape.area)` asks the class for what other places call on its instances."""
-    (tmp_path / "shapes.py").write_text(AREAS)
-    (tmp_path / "test_shapes.py").write_text(
-        "from shapes import Shape, measured\n\n\ndef test_area():\n    assert Shape().doubled() == 4\n"
-    )
-    [cause] = fixed(tmp_path, Options()).causes
-    assert changed(cause) == [("shapes.py", line) for line in (6, 6, 9, 13)]
-    (tmp_path / "shapes.py").write_text(AREAS.replace("self.area()", "self.area_now()"))
-    (tmp_path / "test_shapes.py").write_text(
-        "from shapes import Shape, measured\n\n\ndef test_area():\n    assert measured(Shape()) == 2\n"
-    )
-    assert not any(changed(cause) for cause in fixed(tmp_path, Options()).causes), "it may be a value of the class"
-
-
 def test_a_test_that_goes_through_many_untyped_calls_is_repaired_to_its_end(tmp_path: Path) -> None:
     """Each repaired call lets the test run on to the next one, which only then shows: all of them are repaired."""
     calls = "".join(f"    assert given[{number}].mesured() == {number}\n" for number in range(14))

@@ -68,7 +68,7 @@ def call(text: str, *, named: bool = True) -> tuple[Source, list[Argument]]:
         where = Span(span.start, span.start + len(keyword.arg))
         name = keyword.value.id if named and isinstance(keyword.value, ast.Name) else None
         found.append(Argument(span, keyword.arg, where, Star.NONE, name, True))
-    return source, found
+    return source, sorted(found, key=lambda argument: argument.span)
 
 
 def edited(
@@ -140,16 +140,18 @@ def test_a_call_fits_as_it_is_when_python_says_so(described: Signature, text: st
     text=calls(),
     sequences=st.integers(0, 1),
     mappings=st.integers(0, 2),
+    early=st.integers(0, 2),
     values=st.integers(0, 5),
     names=st.sets(st.sampled_from((*NAMES, "rest", "z"))),
 )
 def test_what_is_spread_fits_whatever_it_holds(
-    described: Signature, text: str, sequences: int, mappings: int, values: int, names: set[str]
+    described: Signature, text: str, sequences: int, mappings: int, early: int, values: int, names: set[str]
 ) -> None:
     """Where we say that a call with `*` and `**` binds, Python binds it for any values and names that these hold."""
     positional = [part for part in text.split(", ") if part and "=" not in part]
     named = [part for part in text.split(", ") if "=" in part]
-    ordered = [*positional, *(["*{0}"] * sequences), *named, *(["**{1}"] * mappings)]
+    # A keyword may stand before a `*`, which fills the positions before it.
+    ordered = [*positional, *named[:early], *(["*{0}"] * sequences), *named[early:], *(["**{1}"] * mappings)]
     shape = ", ".join(ordered)
     if isinstance(bind(call(shape.format("u", "k"))[1], described), Bound):
         assert bound_values(described, shape.format(list(range(values)), dict.fromkeys(sorted(names), 1))) is not None
@@ -244,6 +246,8 @@ def test_with_a_known_past_every_value_keeps_its_parameter(data: st.DataObject) 
         ("*u, **k", "*args, **kwargs", "*u, **k"),
         ("1, *u", "user, *args", "1, *u"),
         ("*u, 1", "user, *args", "star-arguments"),
+        ("user=1, *u", "user, *args", "star-arguments"),
+        ("level=1, *u", "event=None, *args, level=0", "star-arguments"),
         ("1, *u", "user, thread=None, *args", "star-arguments"),
         ("1, **k", "user, **kwargs", "star-arguments"),
         ("1, **k", "user, /, *, limit=2, **kwargs", "1, **k"),

@@ -340,7 +340,7 @@ def test_a_site_that_does_not_fit_takes_the_alternative(ground: Callable[..., Gr
     made = ground({"use.py": (HEAD + "x = Ctx.gone(a, b)\ny = Ctx.gone(user_id=a)\nz = ctx.gone()\n").encode()})
     member = made.definitions.members(made.owner("pkg.ctx.Ctx"))["is_good"]
     other = Candidate("is_good", member, 1.0, (), 1, 3)
-    plan = made.planner().build(made.cause("use.py"), "made", alternative=lambda _: other)
+    plan = made.planner().build(made.cause("use.py"), "made", lambda _: other)
     after = made.becomes(plan)["use.py"].decode().removeprefix(HEAD)
     assert after == "x = Ctx.made(a, b)\ny = Ctx.gone(user_id=a)\nz = ctx.is_good()\n"
     assert [site.replacement for site in plan.files[0].sites] == ["made", "is_good"]

@@ -577,6 +577,7 @@ def test_words_that_tell_members_apart_are_no_other_spelling() -> None:
     assert not is_told_apart("difference", "symmetric_difference", others[:2]), "they do not speak for themselves"
     assert is_told_apart("update", "difference_update", others)
     assert not is_told_apart("update", "update", others)
+    assert not is_told_apart("symmetric_difference_update", "difference_update", others), "it has less, not more"
 
 
 def test_a_name_with_a_word_more_is_nearer_than_half_a_word() -> None:

@@ -256,6 +256,15 @@ if __name__ == "__main__":
     ways |= {"served": served, "serving": serving, "without": without_files}
     ways[sys.argv[1]]()
 """
+SCRIPT = """
+import inspect
+import sys
+from pathlib import Path
+sys.path.append(str(Path(__file__).parents[1]))
+from pkg.lexer import Lexer
+print(inspect.OWN)
+Lexer().scan()
+"""
 STARTING = """
 import os
 import subprocess
@@ -287,6 +296,10 @@ def server():
         yield lambda: print("", file=process.stdin, flush=True) or process.stdout.readline()
         process.stdin.close()
 
+def test_m():
+    done = subprocess.run([sys.executable, "scripts/main.py"], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("", 0)
+
 def test_i(server): assert 1 == 2
 def test_j(server): assert server() == "200"
 def test_k(server): assert 1 == 2
@@ -297,10 +310,11 @@ def test_l(server): assert server() == "200"
 def test_what_a_program_that_a_test_starts_raises_is_heard(tmp_path: Path) -> None:
     """A test that only sees how its program ended is explained by what the program raised meanwhile, caught or not.
 
-    The program does what it did: a module that its environment loads first is loaded all the same, and what cannot be
-    told is not raised in its place.
+    The program does what it did: a module that its environment loads first is loaded all the same, so are its own that
+    are called like one of Python's, and what cannot be told is not raised in its place.
     """
     files = {**FILES, "pkg/program.py": PROGRAM, "tests/test_it.py": STARTING}
+    files |= {"scripts/inspect.py": "OWN = 'own inspect'\n", "scripts/main.py": SCRIPT}
     searched, sighter, suite = made(tmp_path, files)
     together = suite.run()
     assert died_of(sighter, together) == {"a": ["scan"]}
@@ -311,7 +325,8 @@ def test_what_a_program_that_a_test_starts_raises_is_heard(tmp_path: Path) -> No
         return again[-1]
 
     found = searched.asked_again(together, rerun)
-    assert died_of(sighter, found) == {letter: ["scan"] for letter in "abcgjl"}
+    assert died_of(sighter, found) == {letter: ["scan"] for letter in "abcgjlm"}
+    assert "own inspect" in again[0].cases["tests/test_it.py::test_m"].reason
     assert r"here\n" in again[0].cases["tests/test_it.py::test_g"].reason
     assert r"AttributeError\n" in again[0].cases["tests/test_it.py::test_h"].reason
 
