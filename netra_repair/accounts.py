@@ -11,7 +11,7 @@ from netra_repair.causes import RootCause, Site
 from netra_repair.comparing import followed
 from netra_repair.edits import Edit, spliced
 from netra_repair.failures import CaseResult, SuiteResult
-from netra_repair.plan import FilePlan, Plan, RefusedSite, in_order
+from netra_repair.plan import FilePlan, Plan, RefusedSite, SiteEdit, in_order
 from netra_repair.rebasing import rebased
 from netra_repair.refusals import Reason, Refusal
 from netra_repair.repair import CauseRepair, Comparison
@@ -64,9 +64,14 @@ class Account:
     rolled_back: int = 0
 
     @property
+    def mended(self) -> list[SiteEdit]:
+        """The changed places that hold so far."""
+        return [site for file in self.kept for site in file.sites]
+
+    @property
     def is_called(self) -> bool:
         """Whether a place that is mended already takes nothing but what can be called."""
-        return any(site.site.reference.needs_callable for file in self.kept for site in file.sites)
+        return any(site.site.reference.needs_callable for site in self.mended)
 
     def begin(self, cause: RootCause, plan: Plan) -> Plan:
         """Starts a round.
@@ -107,7 +112,7 @@ class Account:
         that was left alone. What is only likely needs them all, and one that passes; of an orphan's many tests a few
         may fail, for a reason of their own that did not show before. What was chosen has other grounds, and a test may
         fail for more than one reason: it loses the places where none of theirs confirms, and all of them when none of
-        its own does.
+        its own does. Before all that, a place goes where one dies of what was put there: without it others may hold.
 
         Args:
             current: a run of all tests with what was kept.
@@ -117,10 +122,13 @@ class Account:
         Returns:
             Why, for each place that must be taken back.
         """
-        places = [site.site for file in self.kept for site in file.sites]
+        places = [site.site for site in self.mended]
         if self.is_told or not places:
             return {}
         failing = self._failing(self.broken, current, flaky, missing)
+        still = self._still_dying(failing, current)
+        if still:
+            return still
         ended = self._ended(self.broken, current, flaky)
         if self.is_trial:
             passed = sum(case is not None and not case.broken for case in ended.values())
@@ -179,6 +187,18 @@ class Account:
         ended = self._ended(tests, current, flaky)
         return [test for test, case in ended.items() if case is None or not self._confirms(case, missing)]
 
+    def _still_dying(self, tests: Iterable[str], current: SuiteResult) -> dict[SiteKey, Refusal]:
+        """The changed places at which tests die of what was put there: another class comes there, too."""
+        places = {(site.site.reference.path, site.site.reference.position.line): site.site for site in self.mended}
+        raised = (each for test in tests if (case := current.cases.get(test)) for each in case.raised)
+        return {
+            key_of(places[each.path, each.line]): Refusal(
+                Reason.SOME_OF_A_UNION, f"with the change a test dies there: {each.message}"
+            )
+            for each in raised
+            if each.name == self.replacement and (each.path, each.line) in places
+        }
+
     def _confirms(self, case: CaseResult, missing: Collection[str]) -> bool:
         names = {raised.name for raised in case.raised}
         moved_on = self.replacement not in names and (case.test in missing or self.cause.attribute in names)
@@ -205,7 +225,7 @@ class Account:
             The result, with a plan for the project's own files. A changed site counts as covered when a passing test
             ran its line, and as uncovered when that is not known.
         """
-        lines = ((file.path, site.site.reference.position.line) for file in self.kept for site in file.sites)
+        lines = ((site.site.reference.path, site.site.reference.position.line) for site in self.mended)
         broken = followed(sorted(self.broken), after)
         plan = replace(self.kept_plan(origin), refused=in_order([*self.plan.refused, *self.taken_back]))
         return CauseRepair(

@@ -227,9 +227,16 @@ def _told(call: UsedCall, owner: Owner) -> float:
 
 
 def _likeness(question: Question, member: Member) -> float:
-    """How much alike the names are; the public name of a private one is never the same, since it may call that."""
-    alike = likeness(question.attribute, member.name)
-    return min(alike, NEARLY) if question.attribute.startswith("_") and not member.is_private else alike
+    """How much alike the names are.
+
+    The public name of a private one is never the same, since it may call that; nor is a class the value that has its
+    name in small letters, unless it is called: `profiles` may be the instance of `Profiles`.
+    """
+    missing, name = question.attribute, member.name
+    may_call_it = missing.startswith("_") and not member.is_private
+    is_of_class = not question.is_called and missing.lstrip("_")[:1].islower() != name.lstrip("_")[:1].islower()
+    alike = likeness(missing, name)
+    return min(alike, NEARLY) if may_call_it or is_of_class else alike
 
 
 def _is_another(question: Question, member: Member, members: Mapping[str, Member]) -> bool:

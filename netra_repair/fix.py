@@ -106,7 +106,7 @@ class Fixer:
         current, latest = self._rounds(asked, before, latest)
         # First what was only likely: what it gave may be what the tests of the others fail of.
         current, latest = self._confirmed_trials(current, latest)
-        if self._withdraw_unconfirmed(current, latest.causes, is_trial=False):
+        while self._withdraw_unconfirmed(current, latest.causes, is_trial=False):
             current = self._run_all()
             latest = self._scanner.scan(self._options.paths, current)
         self._tests.regressed(before, current)  # finds the flaky ones that were not known to be
@@ -166,9 +166,9 @@ class Fixer:
             The same, with what is left.
         """
         for trial in range(1, _MAX_TRIALS + 1):
-            is_changed = self._withdraw_unconfirmed(current, latest.causes, is_trial=True)
-            if is_changed:
-                current = self._run_all()
+            is_changed = False
+            while self._withdraw_unconfirmed(current, latest.causes, is_trial=True):
+                current, is_changed = self._run_all(), True
             refuted = [each for each in self._accounts if each.is_refuted and not each.is_ruled_out]
             for account in refuted:
                 account.is_ruled_out = True
@@ -397,16 +397,15 @@ def _only(work: Iterable[_Work], places: Collection[SiteKey]) -> list[_Work]:
 
 
 def _still_failing(work: Sequence[_Work], result: SuiteResult) -> dict[SiteKey, Refusal]:
-    """The changed places at which their own tests die again, now of what was put there."""
+    """The changed places at which tests die now of what was put there: what comes there then has not that name."""
     failing: dict[SiteKey, Refusal] = {}
     for _, plan in work:
         sites: dict[tuple[str, int], list[SiteEdit]] = {}
         for file in plan.files:
             for site in file.sites:
                 sites.setdefault((file.path, site.site.reference.position.line), []).append(site)
-        tests = {test for line in sites.values() for site in line for test in site.site.tests}
-        for test in tests & result.cases.keys():
-            for raised in result.cases[test].raised:
+        for case in result.cases.values():
+            for raised in case.raised:
                 for site in sites.get((raised.path, raised.line), ()):
                     if site.replacement in (raised.name, (raised.callee or "").rpartition(".")[2]):
                         failing[key_of(site.site)] = Refusal(

@@ -1279,6 +1279,25 @@ def test_what_a_passing_test_runs_is_left_alone(tmp_path: Path) -> None:
     assert refused(cause) == [("lib.py", 7, Reason.DYNAMIC_OWNER)]
 
 
+def test_a_place_that_another_class_comes_to_later_takes_nothing_back_but_itself(tmp_path: Path) -> None:
+    """A test that dies at a mended place of a class without the new name speaks against that place alone."""
+    (tmp_path / "lib.py").write_text(
+        "class Sheet:\n    def __init__(self):\n        self.rules = []\n\n"
+        "    def add_here(self, rule):\n        self.rules.append(rule)\n\n\n"
+        "class Media:\n    rules = ()\n\n    def add(self, rule):\n        self.rules += (rule,)\n\n\n"
+        "def put(target, rule):\n    target.add(rule)\n\n\ndef put_also(target, rule):\n    target.add(rule)\n"
+    )
+    (tmp_path / "test_lib.py").write_text(
+        "from lib import Media, Sheet, put, put_also\n\n\n"
+        "def test_one():\n    sheet = Sheet()\n    sheet.add(1)\n    assert sheet.rules == [1]\n\n\n"
+        "def test_both():\n    sheet, media = Sheet(), Media()\n    put(sheet, 1)\n    put_also(sheet, 2)\n"
+        "    put(media, 1)\n    assert (sheet.rules, media.rules) == ([1, 2], (1,))\n"
+    )
+    cause, *_ = fixed(tmp_path, Options()).causes
+    assert (changed(cause), cause.restored) == ([("lib.py", 21), ("test_lib.py", 6)], ("test_lib.py::test_one",))
+    assert refused(cause) == [("lib.py", 17, Reason.SOME_OF_A_UNION)]
+
+
 def test_a_test_that_goes_through_many_untyped_calls_is_repaired_to_its_end(tmp_path: Path) -> None:
     """Each repaired call lets the test run on to the next one, which only then shows: all of them are repaired."""
     calls = "".join(f"    assert given[{number}].mesured() == {number}\n" for number in range(14))

@@ -159,6 +159,33 @@ def test_calls_that_spread_their_arguments_do_not_speak_against_a_candidate(
     assert asked(owned, "getOrder", spread).decision is Decision.NONE
 
 
+def test_a_member_that_takes_everything_is_not_ahead_of_the_very_name(tmp_path: Path) -> None:
+    """Where all calls spread their arguments, that they surely fit `*args` is no ground."""
+    text = "class Log:\n    def event(self, *args, **kwargs): ...\n    def record_event(self, name): ...\n"
+    (tmp_path / "log.py").write_text(text)
+    definitions = Definitions(tmp_path, [tmp_path])
+    owner = definitions.named("log.Log")
+    assert owner is not None
+    ranking = asked((owner, definitions.members(owner), tmp_path), "recordEvent", ["log.recordEvent(*args)"] * 2)
+    assert ranking.decision is Decision.NONE
+
+
+def test_a_class_is_no_spelling_of_its_instances_name(tmp_path: Path) -> None:
+    """`profiles` may be an instance of `Profiles`; what is called like one is the class."""
+    (tmp_path / "library.py").write_text("class Profiles:\n    pass\n")
+    definitions = Definitions(tmp_path, [tmp_path])
+    owner = definitions.named("library")
+    assert owner is not None
+
+    def decided(text: str) -> Decision:
+        found = sites([text], "profiles", owner, Access.MODULE)
+        return rank(owner, "profiles", found, definitions.members(owner)).decision
+
+    assert decided("from library import profiles") is Decision.LIKELY
+    assert decided("library.profiles.add(1)") is Decision.LIKELY
+    assert decided("library.profiles()") is Decision.CHOSEN
+
+
 def test_another_spelling_of_the_name_is_chosen(owned: tuple[Owner, Mapping[str, Member], Path]) -> None:
     """Case, order and a slip of a key are the same name, when its calls fit."""
     for name in ("createOrder", "order_create", "creaet_order", "CreateOrder"):
