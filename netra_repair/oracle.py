@@ -14,6 +14,10 @@ from netra_repair.recorder.selection import container
 from netra_repair.suite import Suite
 from netra_repair.suspects import Rerun, rerunning
 
+# A change may let a test go on for ever: so many seconds without another test are enough, or so many times as many as
+# the longest took without any change.
+QUIET_S, _PATIENCE = 60.0, 5
+
 
 class Oracle:
     """Runs the tests of a copy, whatever stands in it.
@@ -31,6 +35,7 @@ class Oracle:
         self.flaky: frozenset[str] = frozenset()
         self._suite = suite
         self._timeout_s = timeout_s
+        self._quiet_s = QUIET_S
         self._progress = progress
 
     @property
@@ -66,6 +71,8 @@ class Oracle:
         for site in (site for cause in causes for site in cause.sites):
             watched.setdefault(site.reference.path, set()).add(site.reference.position.line)
         second = self._proving("running them again, to know the flaky ones", watched)
+        longest = max((case.seconds for case in second.cases.values()), default=0.0)
+        self._quiet_s = max(QUIET_S, _PATIENCE * longest)
         self.flaky = flaky(first, second)
         return second
 
@@ -81,7 +88,7 @@ class Oracle:
         watched: dict[str, set[int]] = {}
         for file in changed:
             watched.setdefault(file.path, set()).update(site.site.reference.position.line for site in file.sites)
-        return self._suite.run(tuple(tests), self._timeout_s, watched)
+        return self._suite.run(tuple(tests), self._timeout_s, watched, quiet_s=self._quiet_s)
 
     def regressed(self, before: SuiteResult, after: SuiteResult, tests: Sequence[str] = ()) -> tuple[str, ...]:
         """What does not pass any more, while the changes still stand in the copy.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -24,6 +25,7 @@ from netra_repair.source import Position
 
 _RECORDER = "netra_repair_recorder"  # its name in the other environment, where netra may be installed as well
 _OUTPUT_BYTES = 8_192
+_LOOK_S = 5.0  # between two looks at whether a run still says something
 _USAGE_ERROR = 4
 # What a run under pytest passes on, and would confuse the run below it.
 _NOT_INHERITED = ("PYTEST_CURRENT_TEST", "PYTEST_XDIST_")
@@ -62,6 +64,7 @@ class Suite:
         timeout_s: float = 600.0,
         watched: Mapping[str, Collection[int]] | None = None,
         *,
+        quiet_s: float = math.inf,
         listening: bool = False,
         alone: bool = False,
     ) -> SuiteResult:
@@ -75,6 +78,7 @@ class Suite:
             timeout_s: seconds after which the run is ended; what was recorded until then is kept.
             watched: lines, from 1, by file relative to the root, of which `SuiteResult.executed` tells whether they
                 ran; costs time before Python 3.12.
+            quiet_s: seconds after which the run is ended when no test has begun or ended: one may go on for ever.
             listening: whether what is raised and caught is told of tests that fail, also in Python programs that they
                 start; costs time.
             alone: whether each test runs in a process of its own, forked after the collection, so that nothing of
@@ -93,13 +97,13 @@ class Suite:
             self._prepare(folder, tests, watched or {}, {"listening": listening, "alone": alone})
             began = time.monotonic()
             with self.around():
-                exit_code, timed_out = self._start(folder, timeout_s)
+                exit_code, stopped = self._start(folder, timeout_s, quiet_s)
             seconds = time.monotonic() - began
             records = _Records.read(folder / "records")
             output = _tail(folder / "output")
-        if not timed_out:
+        if not stopped:
             self._check(records, exit_code, output)
-        return records.result(exit_code, seconds, output, f"stopped after {timeout_s:g} s" if timed_out else None)
+        return records.result(exit_code, seconds, output, stopped)
 
     def _prepare(
         self, folder: Path, tests: Sequence[str], watched: Mapping[str, Collection[int]], how: Mapping[str, bool]
@@ -117,8 +121,8 @@ class Suite:
         }
         (folder / "job").write_text(json.dumps(job), encoding="utf-8")
 
-    def _start(self, folder: Path, timeout_s: float) -> tuple[int, bool]:
-        """Runs pytest; its exit code, and whether it took too long."""
+    def _start(self, folder: Path, timeout_s: float, quiet_s: float) -> tuple[int, str | None]:
+        """Runs pytest; its exit code, and for what it was stopped, if it was."""
         with (folder / "output").open("wb") as output:
             try:
                 process = subprocess.Popen(  # nosec B603  # the project's own tests, which the user has asked for
@@ -135,16 +139,13 @@ class Suite:
                     f"cannot run {self.python} in {self.root}: {error.filename}: {error.strerror}",
                     "name the project's interpreter with --python",
                 ) from error
-        timed_out = False
         try:
-            process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            timed_out = True
+            stopped = _waited(process, folder / "records", timeout_s, quiet_s)
         finally:  # also when this process is interrupted; and what the tests left running
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             exit_code = process.wait()
-        return exit_code, timed_out
+        return exit_code, stopped
 
     def _command(self, folder: Path) -> list[str]:
         # Native tracebacks: for any other pytest parses the sources, which fails inside before Python 3.12 near the end
@@ -241,7 +242,7 @@ class _Records:
             exit_code: of the process.
             seconds: it took.
             output: the end of what it printed.
-            timeout: in words, that it was ended for taking too long.
+            timeout: in words, that it was ended for taking too long or saying nothing.
         """
         interrupted = timeout or self.stopped
         if interrupted is None and not self.finished and self.began:
@@ -263,6 +264,22 @@ class _Records:
             None if self.evaluated is None else frozenset(self.evaluated),
             tuple(self.notes),
         )
+
+
+def _waited(process: subprocess.Popen[bytes], records: Path, timeout_s: float, quiet_s: float) -> str | None:
+    """Waits for the end of a run; says why it must be stopped before that, if it must."""
+    end = time.monotonic() + timeout_s
+    size, changed = -1, time.monotonic()
+    while (now := time.monotonic()) < end:
+        with suppress(FileNotFoundError):
+            if size != (size := records.stat().st_size):
+                changed = now
+        if now - changed > quiet_s:
+            return f"stopped when no test had begun or ended for {quiet_s:g} s"
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(min(end - now, changed + quiet_s - now + 0.1, _LOOK_S))
+            return None
+    return f"stopped after {timeout_s:g} s"
 
 
 def _signal(number: int) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from netra_repair import oracle
 from netra_repair.candidates import Decision
 from netra_repair.fix import Fixer, Options
 from netra_repair.git import Git
@@ -1277,6 +1278,20 @@ def test_what_a_passing_test_runs_is_left_alone(tmp_path: Path) -> None:
     [cause] = fixed(tmp_path, Options()).causes
     assert changed(cause) == [("lib.py", 11)]
     assert refused(cause) == [("lib.py", 7, Reason.DYNAMIC_OWNER)]
+
+
+def test_a_change_with_which_a_test_never_ends_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is likely may make a loop endless: the run is stopped when nothing comes any more, and says so."""
+    monkeypatch.setattr(oracle, "QUIET_S", 1.0)
+    (tmp_path / "lib.py").write_text(
+        "class Retry:\n    def _wants_more_now(self):\n        return True\n\n"
+        "    def run(self):\n        while self._wants_more():\n            pass\n"
+    )
+    (tmp_path / "test_lib.py").write_text("from lib import Retry\n\n\ndef test_run():\n    Retry().run()\n")
+    [cause] = fixed(tmp_path, Options()).causes
+    assert refused(cause) == [("lib.py", 6, Reason.REGRESSED)]
+    assert "no test had begun or ended for 1 s" in cause.plan.refused[0].refusal.detail
+    assert "while test_lib.py::test_run ran" in cause.plan.refused[0].refusal.detail
 
 
 def test_a_place_that_another_class_comes_to_later_takes_nothing_back_but_itself(tmp_path: Path) -> None:
