@@ -199,7 +199,7 @@ class MemberMaker:
         found = None if note or kind is MemberKind.PROPERTY else signature
         if found is None and not note and kind is not MemberKind.PROPERTY:
             note = "it takes no first parameter to be bound to"
-        told = (function.summary, function.replaces, note, function.gives)
+        told = (function.summary, function.replaces, note, function.gives, function.calls)
         return Member(name, self.owner, kind, is_async, found, deprecated, line, False, *told)
 
     def _own_decorator(self, decorator: ast.expr) -> tuple[bool, bool | None]:

@@ -68,6 +68,7 @@ class Function:
         replaces: names that the docstring says it took the place of.
         effect: what it does to a function or class when it is used as a decorator; None when that cannot be told.
         gives: the attribute of `self` that it returns and does nothing else, "_kind"; "" for any other function.
+        calls: what it calls of `self`, `cls` or its module and does nothing else, "made"; "" for any other function.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Function:
     replaces: tuple[str, ...]
     effect: Effect | None
     gives: str = ""
+    calls: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

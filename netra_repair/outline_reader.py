@@ -129,11 +129,31 @@ def parsed(text: str) -> ast.Module:
 
 def _given(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     """The attribute that a method only hands out: `return self._kind`."""
-    match node.body[-1], node.args.args[:1]:
-        case ast.Return(value=ast.Attribute(value=ast.Name(id=name), attr=attribute)), [ast.arg(arg=first)]:
-            is_all = all(isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant) for each in node.body[:-1])
-            return attribute if name == first and is_all else ""
+    match node.body[-1], _only_value(node), node.args.args[:1]:
+        case ast.Return(), ast.Attribute(value=ast.Name(id=name), attr=attribute), [ast.arg(arg=first)]:
+            return attribute if name == first else ""
     return ""
+
+
+def _called(node: ast.FunctionDef | ast.AsyncFunctionDef, *, bound: bool) -> str:
+    """What a function only calls, of its own object or module: `return cls.made(name)`."""
+    value = _only_value(node)
+    match value.value if isinstance(value, ast.Await) else value, node.args.args[:1]:
+        case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=called)), [ast.arg(arg=first)] if name == first:
+            return called
+        case ast.Call(func=ast.Name(id=called)), _ if not bound:
+            return called
+    return ""
+
+
+def _only_value(node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.expr | None:
+    """What a function returns, or does, when that is all there is in it but texts."""
+    match node.body[-1]:
+        case ast.Return(value=value) | ast.Expr(value=value):
+            rest = node.body[:-1]
+            is_all = all(isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant) for each in rest)
+            return value if is_all else None
+    return None
 
 
 def parameters_of(arguments: ast.arguments) -> tuple[Parameter, ...]:
@@ -257,6 +277,7 @@ class _Reader:
                 tuple(_REPLACES.findall(documentation)),
                 effect_of(node) if scope is self.module else None,
                 _given(node) if scope is not self.module else "",
+                _called(node, bound=scope is not self.module),
             )
         )
         if self.reaching_out.within(node) or _makes_more_than_locals(node):

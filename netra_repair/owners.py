@@ -135,6 +135,7 @@ class Member:
         replaces: names that its docstring says it took the place of.
         note: why its signature cannot be told though it may be called; "" when it can, or is none.
         gives: the attribute of the instance that it hands out and does nothing else, "_kind"; "" for anything else.
+        calls: what it calls of the same object or module and does nothing else, "made"; "" for anything else.
     """
 
     name: str
@@ -149,6 +150,7 @@ class Member:
     replaces: tuple[str, ...] = ()
     note: str = ""
     gives: str = ""
+    calls: str = ""
 
     @property
     def qualified_name(self) -> str:

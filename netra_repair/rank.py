@@ -138,6 +138,8 @@ def _judged(
     if member.owner.name.startswith("builtins.") or not _is_of_its_kind(member.name, question.attribute):
         return None
     is_successor = question.past is not None and question.past.renamed_to == member.name
+    if member.calls == question.attribute:
+        return None  # it would call itself for ever
     if question.is_called and member.kind in UNCALLED_KINDS and not hands_out(member, question.attribute):
         return None
     may_be_method = question.may_be_method or is_successor or hint is not None

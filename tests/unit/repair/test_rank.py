@@ -170,6 +170,21 @@ def test_a_member_that_takes_everything_is_not_ahead_of_the_very_name(tmp_path: 
     assert ranking.decision is Decision.NONE
 
 
+def test_what_only_calls_the_missing_name_is_not_its_new_one(tmp_path: Path) -> None:
+    """An old spelling that hands on to the missing name would call itself for ever; what only may call itself is one."""
+    (tmp_path / "url.py").write_text(
+        "class Url:\n    @classmethod\n    def fromText(cls, text):\n"
+        "        'Old.'\n        return cls.from_text(text)\n\n"
+        "    def walkAll(self, node):\n        for child in node:\n            self.walk_all(child)\n"
+    )
+    definitions = Definitions(tmp_path, [tmp_path])
+    owner = definitions.named("url.Url")
+    assert owner is not None
+    owned = owner, definitions.members(owner), tmp_path
+    assert [each.name for each in asked(owned, "from_text", ["url.from_text(a)"]).candidates] == ["walkAll"]
+    assert asked(owned, "walk_all", ["url.walk_all(a)"]).candidates[0].name == "walkAll"
+
+
 def test_a_class_is_no_spelling_of_its_instances_name(tmp_path: Path) -> None:
     """`profiles` may be an instance of `Profiles`; what is called like one is the class."""
     (tmp_path / "library.py").write_text("class Profiles:\n    pass\n")
