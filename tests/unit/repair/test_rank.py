@@ -171,7 +171,7 @@ def test_a_member_that_takes_everything_is_not_ahead_of_the_very_name(tmp_path: 
 
 
 def test_what_only_calls_the_missing_name_is_not_its_new_one(tmp_path: Path) -> None:
-    """An old spelling that hands on to the missing name would call itself for ever; what only may call itself is one."""
+    """An old spelling that hands on to the missing name would call itself for ever; what may call itself is one."""
     (tmp_path / "url.py").write_text(
         "class Url:\n    @classmethod\n    def fromText(cls, text):\n"
         "        'Old.'\n        return cls.from_text(text)\n\n"
