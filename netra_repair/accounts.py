@@ -21,8 +21,6 @@ from netra_repair.source import Source
 SiteKey = tuple[str, int, str]
 
 
-# From how many passing tests on which share of them may fail with an orphan.
-_MANY, _FEW = 10, 0.05
 # What tests say against a replacement.
 _REFUTED = (Reason.NOT_CONFIRMED, Reason.STILL_FAILS, Reason.REGRESSED)
 
@@ -36,7 +34,6 @@ class Account:
         replacement: what was chosen then; it stays, whatever fewer sites would speak for later.
         plan: the last one, for what it refuses.
         is_trial: whether the replacement is only likely, and the tests must confirm it.
-        is_orphan: whether it is dead code without the cause: see `evidence.is_orphan`.
         is_ruled_out: whether the tests have spoken against the replacement, and another one may be tried.
         before: the account of what was tried for the cause before, and refuted.
         is_told: whether a person named it: then it stays, whatever the tests that died there say now.
@@ -52,7 +49,6 @@ class Account:
     replacement: str
     plan: Plan
     is_trial: bool = False
-    is_orphan: bool = False
     is_told: bool = False
     is_ruled_out: bool = False
     before: Account | None = None
@@ -109,10 +105,9 @@ class Account:
         """The changed places that the tests which died there do not confirm.
 
         A test confirms when it passes, or dies of something else that is missing by itself, or of the same at a place
-        that was left alone. What is only likely needs them all, and one that passes; of an orphan's many tests a few
-        may fail, for a reason of their own that did not show before. What was chosen has other grounds, and a test may
-        fail for more than one reason: it loses the places where none of theirs confirms, and all of them when none of
-        its own does. Before all that, a place goes where one dies of what was put there: without it others may hold.
+        that was left alone. What is only likely needs them all, and one that passes. What was chosen has other grounds,
+        and a test may fail for more than one reason: it loses the places where none of theirs confirms, and all of them
+        when none of its own does.
 
         Args:
             current: a run of all tests with what was kept.
@@ -126,14 +121,10 @@ class Account:
         if self.is_told or not places:
             return {}
         failing = self._failing(self.broken, current, flaky, missing)
-        still = self._still_dying(failing, current)
-        if still:
-            return still
         ended = self._ended(self.broken, current, flaky)
         if self.is_trial:
-            passed = sum(case is not None and not case.broken for case in ended.values())
-            few = _FEW * len(ended) if self.is_orphan and passed >= _MANY else 0
-            return {} if passed and len(failing) <= few else self._refusals(places, failing or ended)
+            holds = any(case is not None and not case.broken for case in ended.values()) and not failing
+            return {} if holds else self._refusals(places, failing or ended)
         if ended and len(failing) == len(ended):
             return self._refusals(places, failing)
         found: dict[SiteKey, Refusal] = {}
@@ -187,10 +178,22 @@ class Account:
         ended = self._ended(tests, current, flaky)
         return [test for test, case in ended.items() if case is None or not self._confirms(case, missing)]
 
-    def _still_dying(self, tests: Iterable[str], current: SuiteResult) -> dict[SiteKey, Refusal]:
-        """The changed places at which tests die of what was put there: another class comes there, too."""
+    def dying(self, current: SuiteResult) -> dict[SiteKey, Refusal]:
+        """The changed places at which a test that died of the cause dies now of what was put there.
+
+        What comes there then has not that name; the other places may hold without this one.
+
+        Args:
+            current: a run of all tests with what was kept.
+
+        Returns:
+            Why, for each place that must be taken back.
+        """
+        if self.is_told:
+            return {}
         places = {(site.site.reference.path, site.site.reference.position.line): site.site for site in self.mended}
-        raised = (each for test in tests if (case := current.cases.get(test)) for each in case.raised)
+        ended = (current.cases.get(test) for test in followed(sorted(self.broken), current))
+        raised = (each for case in ended if case is not None for each in case.raised)
         return {
             key_of(places[each.path, each.line]): Refusal(
                 Reason.SOME_OF_A_UNION, f"with the change a test dies there: {each.message}"

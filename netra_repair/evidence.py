@@ -180,16 +180,6 @@ def has_grounds(question: Question, candidate: Candidate) -> bool:
     return is_same or Clue.FIELD in clues or _is_used_instead(question, candidate)
 
 
-def is_orphan(attribute: str, candidate: Candidate) -> bool:
-    """Whether a candidate has the whole missing name in its own, is of its class's own making, and dead without it.
-
-    What is private, or of a private class, nobody else calls: nothing but a computed name could use it.
-    """
-    is_own = candidate.member.is_private or candidate.member.owner.short_name.startswith("_")
-    is_dead = any(each.clue is Clue.UNUSED for each in candidate.evidence)
-    return is_own and is_dead and contains(candidate.name, attribute)
-
-
 def _keyword_evidence(question: Question, member: Member) -> Iterator[Evidence]:
     if not question.keywords or member.signature is None:
         return
@@ -229,14 +219,14 @@ def _told(call: UsedCall, owner: Owner) -> float:
 def _likeness(question: Question, member: Member) -> float:
     """How much alike the names are.
 
-    The public name of a private one is never the same, since it may call that; nor is a class the value that has its
-    name in small letters, unless it is called: `profiles` may be the instance of `Profiles`.
+    The public name of a private one is never the same, since it may call that; nor is a class what is called like it in
+    small letters, and not called: `profiles` may be an instance of `Profiles`.
     """
-    missing, name = question.attribute, member.name
+    missing = question.attribute
     may_call_it = missing.startswith("_") and not member.is_private
-    is_of_class = not question.is_called and missing.lstrip("_")[:1].islower() != name.lstrip("_")[:1].islower()
-    alike = likeness(missing, name)
-    return min(alike, NEARLY) if may_call_it or is_of_class else alike
+    may_be_instance = member.kind is MemberKind.CLASS and missing.islower() and not question.is_called
+    alike = likeness(missing, member.name)
+    return min(alike, NEARLY) if may_call_it or may_be_instance else alike
 
 
 def _is_another(question: Question, member: Member, members: Mapping[str, Member]) -> bool:

@@ -14,7 +14,6 @@ from netra_repair.comparing import compare
 from netra_repair.diffs import displayed
 from netra_repair.edits import Edit
 from netra_repair.errors import PlanError
-from netra_repair.evidence import is_orphan
 from netra_repair.failures import SuiteResult
 from netra_repair.findings import Findings
 from netra_repair.images import images
@@ -106,7 +105,7 @@ class Fixer:
         current, latest = self._rounds(asked, before, latest)
         # First what was only likely: what it gave may be what the tests of the others fail of.
         current, latest = self._confirmed_trials(current, latest)
-        while self._withdraw_unconfirmed(current, latest.causes, is_trial=False):
+        if self._withdraw_unconfirmed(current, latest.causes, is_trial=False):
             current = self._run_all()
             latest = self._scanner.scan(self._options.paths, current)
         self._tests.regressed(before, current)  # finds the flaky ones that were not known to be
@@ -149,6 +148,9 @@ class Fixer:
                 break
             current = tested
             latest = self._scanner.scan(self._options.paths, current, self._tests.rerun)
+            while self._withdraw({account: account.dying(current) for account in self._accounts}):
+                current = self._run_all()
+                latest = self._scanner.scan(self._options.paths, current, self._tests.rerun)
             self._later |= {cause.key: cause for cause in latest.causes if cause.key not in self._known}
             asked = latest.causes
             if self._options.causes:
@@ -166,9 +168,9 @@ class Fixer:
             The same, with what is left.
         """
         for trial in range(1, _MAX_TRIALS + 1):
-            is_changed = False
-            while self._withdraw_unconfirmed(current, latest.causes, is_trial=True):
-                current, is_changed = self._run_all(), True
+            is_changed = self._withdraw_unconfirmed(current, latest.causes, is_trial=True)
+            if is_changed:
+                current = self._run_all()
             refuted = [each for each in self._accounts if each.is_refuted and not each.is_ruled_out]
             for account in refuted:
                 account.is_ruled_out = True
@@ -208,13 +210,7 @@ class Fixer:
                 continue  # a name that only some of the receivers have, or a cause met again at a class above
             if account is None:
                 account = Account(
-                    cause,
-                    replacement,
-                    plan,
-                    is_trial,
-                    is_orphan=plan.candidate is not None and is_orphan(cause.attribute, plan.candidate),
-                    is_told=self._options.to is not None,
-                    before=before,
+                    cause, replacement, plan, is_trial, is_told=self._options.to is not None, before=before
                 )
                 self._accounts = [each for each in self._accounts if each is not before] + [account]
             plan = account.begin(cause, plan)
@@ -307,7 +303,8 @@ class Fixer:
         changed = images([plan for _, plan in together], self._root)
         self._write({image.path: image.after for image in changed})
         touched = [file for _, plan in together for file in plan.files]
-        result = self._tests.run(f"testing changes in {len(changed)} files", tests, [*self._kept(), *touched])
+        step, is_trial = f"testing changes in {len(changed)} files", any(account.is_trial for account, _ in work)
+        result = self._tests.run(step, tests, [*self._kept(), *touched], is_trial=is_trial)
         regressed = self._tests.regressed(before, result, tests)
         self._write({image.path: image.source.data for image in changed})
         accounts = {id(account): account for account, _ in work}.values()
@@ -347,12 +344,21 @@ class Fixer:
         Returns:
             Whether something was taken back.
         """
+        return self._withdraw(
+            {
+                account: account.unconfirmed(current, self._tests.flaky, self._missing_by_itself(account, causes))
+                for account in self._accounts
+                if account.is_trial is is_trial
+            }
+        )
+
+    def _withdraw(self, reasons: Mapping[Account, Mapping[SiteKey, Refusal]]) -> bool:
+        """Takes places back, of each account for its reasons; gives whether there were any."""
         touched: set[str] = set()
-        for account in (each for each in self._accounts if each.is_trial is is_trial):
-            reasons = account.unconfirmed(current, self._tests.flaky, self._missing_by_itself(account, causes))
-            if reasons:
-                account.withdraw(reasons)
-                touched |= {path for path, *_ in reasons}
+        for account, places in reasons.items():
+            if places:
+                account.withdraw(places)
+                touched |= {path for path, *_ in places}
         contents = {path: (self._origin / path).read_bytes() for path in touched}
         left = [account.kept_plan(self._origin).only(touched) for account in self._accounts]
         contents |= {image.path: image.after for image in images(left, self._origin)}
@@ -397,15 +403,16 @@ def _only(work: Iterable[_Work], places: Collection[SiteKey]) -> list[_Work]:
 
 
 def _still_failing(work: Sequence[_Work], result: SuiteResult) -> dict[SiteKey, Refusal]:
-    """The changed places at which tests die now of what was put there: what comes there then has not that name."""
+    """The changed places at which their own tests die again, now of what was put there."""
     failing: dict[SiteKey, Refusal] = {}
     for _, plan in work:
         sites: dict[tuple[str, int], list[SiteEdit]] = {}
         for file in plan.files:
             for site in file.sites:
                 sites.setdefault((file.path, site.site.reference.position.line), []).append(site)
-        for case in result.cases.values():
-            for raised in case.raised:
+        tests = {test for line in sites.values() for site in line for test in site.site.tests}
+        for test in tests & result.cases.keys():
+            for raised in result.cases[test].raised:
                 for site in sites.get((raised.path, raised.line), ()):
                     if site.replacement in (raised.name, (raised.callee or "").rpartition(".")[2]):
                         failing[key_of(site.site)] = Refusal(

@@ -53,10 +53,9 @@ _SYNONYMS = tuple(
     for group in (
         "get fetch retrieve obtain",
         "find lookup search query",
-        "remove delete drop erase",  # not `discard`: a set has both
+        "remove delete drop discard erase",
         "create make build construct generate",
-        "add append register",
-        "add insert register",  # not `append`: a list has both
+        "add append insert register",
         "update modify change",
         "start begin launch",
         "run execute perform invoke",
@@ -84,6 +83,9 @@ _SYNONYMS = tuple(
         "url uri",
     )
 )
+
+# Sets and lists have both: these are two things, whatever else they have in common.
+_SIDE_BY_SIDE = (frozenset({"remove", "discard"}), frozenset({"append", "insert"}))
 
 # What turns a word round when it stands before it.
 _NEGATIONS = frozenset("anti de dis in non un".split())
@@ -196,7 +198,7 @@ def _negates(x: str, y: str) -> bool:
 
 
 def _synonymous(x: str, y: str) -> bool:
-    return any(x in group and y in group for group in _SYNONYMS)
+    return {x, y} not in _SIDE_BY_SIDE and any(x in group and y in group for group in _SYNONYMS)
 
 
 def _misspelled(x: str, y: str) -> bool:

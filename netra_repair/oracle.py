@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from netra_repair.causes import RootCause
@@ -14,9 +15,9 @@ from netra_repair.recorder.selection import container
 from netra_repair.suite import Suite
 from netra_repair.suspects import Rerun, rerunning
 
-# A change may let a test go on for ever: so many seconds without another test are enough, or so many times as many as
-# the longest took without any change.
-QUIET_S, _PATIENCE = 60.0, 5
+# With a name that is only likely a test may go on for ever: a run in which no test has begun or ended for so many
+# seconds is stopped, or for so many times as many as all tests took without any change.
+QUIET_S, _PATIENCE = 60.0, 3
 
 
 class Oracle:
@@ -71,24 +72,26 @@ class Oracle:
         for site in (site for cause in causes for site in cause.sites):
             watched.setdefault(site.reference.path, set()).add(site.reference.position.line)
         second = self._proving("running them again, to know the flaky ones", watched)
-        longest = max((case.seconds for case in second.cases.values()), default=0.0)
-        self._quiet_s = max(QUIET_S, _PATIENCE * longest)
+        self._quiet_s = max(QUIET_S, _PATIENCE * second.seconds)
         self.flaky = flaky(first, second)
         return second
 
-    def run(self, step: str, tests: Collection[str] = (), changed: Iterable[FilePlan] = ()) -> SuiteResult:
+    def run(
+        self, step: str, tests: Collection[str] = (), changed: Iterable[FilePlan] = (), *, is_trial: bool = False
+    ) -> SuiteResult:
         """Runs tests, and watches whether changed lines are run.
 
         Args:
             step: what is done, for people.
             tests: which; () for all.
             changed: what was changed.
+            is_trial: whether a change is only likely, so that a test may go on for ever with it.
         """
         self._progress.step(step)
         watched: dict[str, set[int]] = {}
         for file in changed:
             watched.setdefault(file.path, set()).update(site.site.reference.position.line for site in file.sites)
-        return self._suite.run(tuple(tests), self._timeout_s, watched, quiet_s=self._quiet_s)
+        return self._suite.run(tuple(tests), self._timeout_s, watched, quiet_s=self._quiet_s if is_trial else math.inf)
 
     def regressed(self, before: SuiteResult, after: SuiteResult, tests: Sequence[str] = ()) -> tuple[str, ...]:
         """What does not pass any more, while the changes still stand in the copy.

@@ -492,7 +492,9 @@ def _guarded(reference: Reference) -> Refusal | None:
     match reference.guard:
         case None:
             return None
-        case Guard.RAISES | Guard.RAISES_OTHERS | Guard.EAGER | Guard.ASSERTS_ABSENCE:
+        case Guard.RAISES_OTHERS:
+            return Refusal(Reason.ABSENCE_TEST, f"a test may get another error by it: {reference.guard}")
+        case Guard.RAISES | Guard.EAGER | Guard.ASSERTS_ABSENCE:
             return Refusal(Reason.ABSENCE_TEST, f"a test asserts that it is absent: {reference.guard}")
         case Guard.VERSION:
             return Refusal(Reason.UNREACHABLE, f"it is meant for another interpreter: {reference.guard}")

@@ -235,16 +235,16 @@ class _Records:
         if "note" in record:
             self.notes.append(record["note"])
 
-    def result(self, exit_code: int, seconds: float, output: str, timeout: str | None) -> SuiteResult:
+    def result(self, exit_code: int, seconds: float, output: str, stopped: str | None) -> SuiteResult:
         """The value.
 
         Args:
             exit_code: of the process.
             seconds: it took.
             output: the end of what it printed.
-            timeout: in words, that it was ended for taking too long or saying nothing.
+            stopped: why it was, if it was.
         """
-        interrupted = timeout or self.stopped
+        interrupted = stopped or self.stopped
         if interrupted is None and not self.finished and self.began:
             interrupted = f"killed by {_signal(-exit_code)}" if exit_code < 0 else f"ended with exit code {exit_code}"
         cases = {test: _case(test, phases, self.meanwhile.get(test, ())) for test, phases in self.phases.items()}
@@ -271,11 +271,10 @@ def _waited(process: subprocess.Popen[bytes], records: Path, timeout_s: float, q
     end = time.monotonic() + timeout_s
     size, changed = -1, time.monotonic()
     while (now := time.monotonic()) < end:
-        with suppress(FileNotFoundError):
-            if size != (size := records.stat().st_size):
-                changed = now
+        known, size = size, records.stat().st_size if records.exists() else -1
+        changed = now if size != known else changed
         if now - changed > quiet_s:
-            return f"stopped when no test had begun or ended for {quiet_s:g} s"
+            return f"stopped when no test had begun or ended for {quiet_s:.0f} s"
         with suppress(subprocess.TimeoutExpired):
             process.wait(min(end - now, changed + quiet_s - now + 0.1, _LOOK_S))
             return None

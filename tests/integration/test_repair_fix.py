@@ -1290,7 +1290,7 @@ def test_a_change_with_which_a_test_never_ends_is_taken_back(tmp_path: Path, mon
     (tmp_path / "test_lib.py").write_text("from lib import Retry\n\n\ndef test_run():\n    Retry().run()\n")
     [cause] = fixed(tmp_path, Options()).causes
     assert refused(cause) == [("lib.py", 6, Reason.REGRESSED)]
-    assert "no test had begun or ended for 1 s" in cause.plan.refused[0].refusal.detail
+    assert "no test had begun or ended for" in cause.plan.refused[0].refusal.detail
     assert "while test_lib.py::test_run ran" in cause.plan.refused[0].refusal.detail
 
 
@@ -1325,41 +1325,6 @@ def test_a_test_that_goes_through_many_untyped_calls_is_repaired_to_its_end(tmp_
     [cause] = fixed(tmp_path, Options()).causes
     assert len(changed(cause)) == 14
     assert cause.restored == ("test_lib.py::test_all",)
-
-
-ORPHAN = """\
-class C:
-    def all(self, n):
-        return self._parts(n) + self._parts(n)
-
-    def _parts_safely(self, n):
-        return [n]
-
-    def _other(self):
-        return [1]
-"""
-
-
-@pytest.mark.parametrize(
-    ("lib", "failing", "kept"),
-    [
-        (ORPHAN, 1, True),
-        (ORPHAN, 2, False),
-        (ORPHAN + "\n    def more(self, n):\n        return self._parts_safely(n)\n", 1, False),
-        (ORPHAN.replace("_parts", "parts"), 1, False),
-        (ORPHAN.replace("_parts_safely", "_part_safely"), 1, False),
-    ],
-)
-def test_a_test_that_fails_for_a_reason_of_its_own_speaks_for_no_orphan(
-    lib: str, failing: int, kept: bool, tmp_path: Path
-) -> None:
-    """Private code that is dead without the missing name, and has it whole in its own, is what was meant, though one of
-    many tests that died there fails with it: that may have failed before. Else every test must pass."""
-    (tmp_path / "lib.py").write_text(lib)
-    tests = "".join(f"def test_{n}():\n    assert C().all({n}) == [{n}] * 2\n\n\n" for n in range(25))
-    tests += "".join(f"def test_failing_{n}():\n    assert C().all(1) == [2]\n\n\n" for n in range(failing))
-    (tmp_path / "test_lib.py").write_text("from lib import C\n\n\n" + tests)
-    assert any(changed(cause) for cause in fixed(tmp_path, Options()).causes) is kept
 
 
 SHORT = """\

@@ -187,18 +187,19 @@ def test_what_only_calls_the_missing_name_is_not_its_new_one(tmp_path: Path) -> 
 
 def test_a_class_is_no_spelling_of_its_instances_name(tmp_path: Path) -> None:
     """`profiles` may be an instance of `Profiles`; what is called like one is the class."""
-    (tmp_path / "library.py").write_text("class Profiles:\n    pass\n")
+    (tmp_path / "library.py").write_text("class Profiles:\n    pass\n\n\nDEFAULT_TIMEOUT = 5\n")
     definitions = Definitions(tmp_path, [tmp_path])
     owner = definitions.named("library")
     assert owner is not None
 
-    def decided(text: str) -> Decision:
-        found = sites([text], "profiles", owner, Access.MODULE)
-        return rank(owner, "profiles", found, definitions.members(owner)).decision
+    def decided(text: str, name: str = "profiles") -> Decision:
+        found = sites([text], name, owner, Access.MODULE)
+        return rank(owner, name, found, definitions.members(owner)).decision
 
     assert decided("from library import profiles") is Decision.LIKELY
     assert decided("library.profiles.add(1)") is Decision.LIKELY
     assert decided("library.profiles()") is Decision.CHOSEN
+    assert decided("wait(library.default_timeout)", "default_timeout") is Decision.CHOSEN, "a constant has no instances"
 
 
 def test_another_spelling_of_the_name_is_chosen(owned: tuple[Owner, Mapping[str, Member], Path]) -> None:
