@@ -29,8 +29,9 @@ from netra_repair.source import Span
 from netra_repair.suite import Suite
 
 # A repaired call lets its test run on to the next one, which no engine could tell. Most projects need two or three
-# rounds, a test that goes through many untyped calls one for each; a round without a change is the last.
-_MAX_ROUNDS = 50
+# rounds, a test that goes through many untyped calls one for each; a round without a change is the last. A name that is
+# only likely lets a test run on to the next one that is: where there are dozens, only the first rounds begin with one.
+_MAX_ROUNDS, _BEGINNING = 50, 12
 
 # How many likely names are tried for one cause, each after the tests have spoken against the one before.
 _MAX_TRIALS = 3
@@ -142,8 +143,9 @@ class Fixer:
         Returns:
             The same, after it.
         """
-        for _ in range(_MAX_ROUNDS):
-            tested = self._carried_out(self._plans(asked, latest.causes), current)
+        for number in range(_MAX_ROUNDS):
+            plans = self._plans(asked, latest.causes, may_try=number < _BEGINNING)
+            tested = self._carried_out(plans, current)
             if tested is None:
                 break
             current = tested
@@ -183,12 +185,13 @@ class Fixer:
             current, latest = self._rounds(again, current, latest)
         return current, latest
 
-    def _plans(self, causes: Iterable[RootCause], found: Iterable[RootCause]) -> list[_Work]:
+    def _plans(self, causes: Iterable[RootCause], found: Iterable[RootCause], *, may_try: bool) -> list[_Work]:
         """A plan for each cause that has a replacement, without the sites that were taken back before.
 
         Args:
             causes: those that are to be repaired.
             found: all that there are.
+            may_try: whether a name that is only likely may be tried for a cause that had none yet.
         """
         work = []
         for cause in causes:
@@ -200,7 +203,7 @@ class Fixer:
                 replacement = cause.ranking.candidates[0].name
             is_likely = cause.ranking.decision is Decision.LIKELY or before is not None
             is_trial = account is None and self._options.to is None and is_likely
-            if replacement is None or (is_trial and not cause.tests):
+            if replacement is None or (is_trial and not (may_try and cause.tests)):
                 continue  # what is only likely waits until a test dies of it: perhaps in the next round, if ever
             try:
                 plan = self._scanner.plan(cause, replacement, is_called=account is not None and account.is_called)
