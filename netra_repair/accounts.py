@@ -134,6 +134,30 @@ class Account:
                 found |= self._refusals([site], failing)
         return found
 
+    def dying(self, current: SuiteResult) -> dict[SiteKey, Refusal]:
+        """The changed places at which a test that died of the cause dies now of what was put there.
+
+        What comes there then has not that name; the other places may hold without this one.
+
+        Args:
+            current: a run of all tests with what was kept.
+
+        Returns:
+            Why, for each place that must be taken back.
+        """
+        if self.is_told:
+            return {}
+        places = {(site.site.reference.path, site.site.reference.position.line): site.site for site in self.mended}
+        ended = (current.cases.get(test) for test in followed(sorted(self.broken), current))
+        raised = (each for case in ended if case is not None for each in case.raised)
+        return {
+            key_of(places[each.path, each.line]): Refusal(
+                Reason.SOME_OF_A_UNION, f"with the change a test dies there: {each.message}"
+            )
+            for each in raised
+            if each.name == self.replacement and (each.path, each.line) in places
+        }
+
     def withdraw(self, reasons: Mapping[SiteKey, Refusal]) -> None:
         """Takes back places that were kept.
 
@@ -177,30 +201,6 @@ class Account:
         """Those of the tests that do not confirm it."""
         ended = self._ended(tests, current, flaky)
         return [test for test, case in ended.items() if case is None or not self._confirms(case, missing)]
-
-    def dying(self, current: SuiteResult) -> dict[SiteKey, Refusal]:
-        """The changed places at which a test that died of the cause dies now of what was put there.
-
-        What comes there then has not that name; the other places may hold without this one.
-
-        Args:
-            current: a run of all tests with what was kept.
-
-        Returns:
-            Why, for each place that must be taken back.
-        """
-        if self.is_told:
-            return {}
-        places = {(site.site.reference.path, site.site.reference.position.line): site.site for site in self.mended}
-        ended = (current.cases.get(test) for test in followed(sorted(self.broken), current))
-        raised = (each for case in ended if case is not None for each in case.raised)
-        return {
-            key_of(places[each.path, each.line]): Refusal(
-                Reason.SOME_OF_A_UNION, f"with the change a test dies there: {each.message}"
-            )
-            for each in raised
-            if each.name == self.replacement and (each.path, each.line) in places
-        }
 
     def _confirms(self, case: CaseResult, missing: Collection[str]) -> bool:
         names = {raised.name for raised in case.raised}

@@ -41,6 +41,8 @@ class Question:
         attribute: the missing name.
         sites: the loads that may be changed, or all loads when none may.
         calls: those of them that are calls.
+        telling: those that tell whether a candidate fits: not those that spread what nobody knows, unless git knows
+            what they were written for.
         keywords: how often each keyword is passed.
         sets: the sets of keywords whose living calls tell which member is meant.
         usages: how members are called elsewhere.
@@ -52,6 +54,7 @@ class Question:
     attribute: str
     sites: tuple[Site, ...]
     calls: tuple[Site, ...]
+    telling: tuple[Site, ...]
     keywords: Counter[str]
     sets: Sequence[frozenset[str]]
     usages: Mapping[str, Usage]
@@ -71,17 +74,11 @@ class Question:
         """Prepares a question."""
         loads = loads_of(sites)
         calls = tuple(site for site in loads if site.reference.arguments is not None)
+        is_known = past is not None and past.signature is not None
+        telling = tuple(site for site in loads if is_known or not is_spread(site.reference.arguments or ()))
         sets = telling_keywords(sites, weights)
         keywords = Counter(name for site in calls for name in _keywords(site))
-        return cls(owner, attribute, loads, calls, keywords, sets, usages, past, weights)
-
-    @property
-    def telling(self) -> Sequence[Site]:
-        """The sites that tell whether a candidate fits: not those that spread what nobody knows, unless git knows what
-        they were written for."""
-        if self.past is not None and self.past.signature is not None:
-            return self.sites
-        return [site for site in self.sites if not is_spread(site.reference.arguments or ())]
+        return cls(owner, attribute, loads, calls, telling, keywords, sets, usages, past, weights)
 
     @property
     def is_called(self) -> bool:

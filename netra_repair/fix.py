@@ -31,7 +31,7 @@ from netra_repair.suite import Suite
 # A repaired call lets its test run on to the next one, which no engine could tell. Most projects need two or three
 # rounds, a test that goes through many untyped calls one for each; a round without a change is the last. A name that is
 # only likely lets a test run on to the next one that is: where there are dozens, only the first rounds begin with one.
-_MAX_ROUNDS, _BEGINNING = 50, 12
+_MAX_ROUNDS, _TRYING_ROUNDS = 50, 12
 
 # How many likely names are tried for one cause, each after the tests have spoken against the one before.
 _MAX_TRIALS = 3
@@ -144,7 +144,7 @@ class Fixer:
             The same, after it.
         """
         for number in range(_MAX_ROUNDS):
-            plans = self._plans(asked, latest.causes, may_try=number < _BEGINNING)
+            plans = self._plans(asked, latest.causes, may_try=number < _TRYING_ROUNDS)
             tested = self._carried_out(plans, current)
             if tested is None:
                 break

@@ -145,13 +145,14 @@ def _judged(
     may_be_method = question.may_be_method or is_successor or hint is not None
     if question.is_read and member.kind not in UNCALLED_KINDS and not may_be_method:
         return None
-    asked = question.telling
-    fits = sum(not isinstance(fit(site, defined_for(site, member, own), question.past), Refusal) for site in asked)
+    fits = sum(
+        not isinstance(fit(site, defined_for(site, member, own), question.past), Refusal) for site in question.telling
+    )
     if question.sites and not fits:
         return None
     found = sorted(evidence(question, member, hint, fits, members), key=lambda each: -abs(each.weight))
     score = sum(each.weight for each in found)
-    candidate = Candidate(member.name, member, round(score, 3), tuple(found), fits, len(asked))
+    candidate = Candidate(member.name, member, round(score, 3), tuple(found), fits, len(question.telling))
     return _Judged(candidate, has_grounds(question, candidate))
 
 

@@ -67,6 +67,15 @@ class Shop:
     return owner, definitions.members(owner), tmp_path
 
 
+def defined(root: Path, text: str, name: str) -> tuple[Owner, Mapping[str, Member], Path]:
+    """What a file of the root defines under a dotted name, its members, and the root."""
+    (root / f"{name.partition('.')[0]}.py").write_text(text)
+    definitions = Definitions(root, [root])
+    owner = definitions.named(name)
+    assert owner is not None
+    return owner, definitions.members(owner), root
+
+
 def asked(
     owned: tuple[Owner, Mapping[str, Member], Path], name: str, texts: Sequence[str], **others: object
 ) -> Ranking:
@@ -162,39 +171,29 @@ def test_calls_that_spread_their_arguments_do_not_speak_against_a_candidate(
 def test_a_member_that_takes_everything_is_not_ahead_of_the_very_name(tmp_path: Path) -> None:
     """Where all calls spread their arguments, that they surely fit `*args` is no ground."""
     text = "class Log:\n    def event(self, *args, **kwargs): ...\n    def record_event(self, name): ...\n"
-    (tmp_path / "log.py").write_text(text)
-    definitions = Definitions(tmp_path, [tmp_path])
-    owner = definitions.named("log.Log")
-    assert owner is not None
-    ranking = asked((owner, definitions.members(owner), tmp_path), "recordEvent", ["log.recordEvent(*args)"] * 2)
+    ranking = asked(defined(tmp_path, text, "log.Log"), "recordEvent", ["log.recordEvent(*args)"] * 2)
     assert ranking.decision is Decision.NONE
 
 
 def test_what_only_calls_the_missing_name_is_not_its_new_one(tmp_path: Path) -> None:
     """An old spelling that hands on to the missing name would call itself for ever; what may call itself is one."""
-    (tmp_path / "url.py").write_text(
+    text = (
         "class Url:\n    @classmethod\n    def fromText(cls, text):\n"
         "        'Old.'\n        return cls.from_text(text)\n\n"
         "    def walkAll(self, node):\n        for child in node:\n            self.walk_all(child)\n"
     )
-    definitions = Definitions(tmp_path, [tmp_path])
-    owner = definitions.named("url.Url")
-    assert owner is not None
-    owned = owner, definitions.members(owner), tmp_path
+    owned = defined(tmp_path, text, "url.Url")
     assert [each.name for each in asked(owned, "from_text", ["url.from_text(a)"]).candidates] == ["walkAll"]
     assert asked(owned, "walk_all", ["url.walk_all(a)"]).candidates[0].name == "walkAll"
 
 
 def test_a_class_is_no_spelling_of_its_instances_name(tmp_path: Path) -> None:
     """`profiles` may be an instance of `Profiles`; what is called like one is the class."""
-    (tmp_path / "library.py").write_text("class Profiles:\n    pass\n\n\nDEFAULT_TIMEOUT = 5\n")
-    definitions = Definitions(tmp_path, [tmp_path])
-    owner = definitions.named("library")
-    assert owner is not None
+    owner, members, _ = defined(tmp_path, "class Profiles:\n    pass\n\n\nDEFAULT_TIMEOUT = 5\n", "library")
 
     def decided(text: str, name: str = "profiles") -> Decision:
         found = sites([text], name, owner, Access.MODULE)
-        return rank(owner, name, found, definitions.members(owner)).decision
+        return rank(owner, name, found, members).decision
 
     assert decided("from library import profiles") is Decision.LIKELY
     assert decided("library.profiles.add(1)") is Decision.LIKELY
