@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from itertools import count
 from typing import Final
 
 import pytest
@@ -43,6 +44,18 @@ async def test_nobody_gets_in(assault: Assault, key: Key, blockbuster: BlockBust
     """One's own works; another's id is answered as an unknown one is, after the same statements, and does nothing."""
     blockbuster.deactivate()  # the test itself reads the victim's rows
     assert await assault.on(key) == cells_of(key)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_second_tells_nothing(
+    assault: Assault, blockbuster: BlockBuster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two answers that take a cookie away in two seconds are alike: what differs is the clock's, not the victim's."""
+    blockbuster.deactivate()
+    clock = count()
+    monkeypatch.setattr("http.cookies._getdate", lambda *_: f"Thu, 26 Nov 2026 00:{next(clock) % 60:02}:00 GMT")
+    assert await assault.on(("POST", "/auth/logout")) == cells_of(("POST", "/auth/logout"))
+    assert next(clock) > 1
 
 
 @pytest.mark.parametrize("key", IDS, ids=lambda key: key if isinstance(key, str) else " ".join(key))

@@ -54,6 +54,7 @@ _VARYING: Final = (
     (re.compile(r'"csrf_token":"[^"]+"'), '"csrf_token":"<text>"'),
     (re.compile(r"netra-session=[^;]+"), "netra-session=<token>"),
     (re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(?:Z|\+00:00)"), "<time>"),
+    (re.compile(r"expires=[^;]+"), "expires=<time>"),  # of a cookie that is taken away: the second of the answer
 )
 _NEVER_ALIKE: Final = ("date", "x-request-id")
 
