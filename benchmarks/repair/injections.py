@@ -247,7 +247,7 @@ def _parameter(truth: Truth, target: Target, random: Random) -> Change:
     calls = _calls(truth, target)
     passed = sorted({word.arg for _, _, call in calls for word in call.keywords if word.arg})
     shared = [name for name in passed if all(_parameter_named(d.function, name) for d in target.family.definitions)]
-    if not shared:
+    if not shared or any(d.function.args.kwarg for d in target.family.definitions):  # which takes the old name as well
         raise Unsuitable
     name = random.choice(shared)
     taken = {node.id for d in target.family.definitions for node in ast.walk(d.function) if isinstance(node, ast.Name)}

@@ -13,17 +13,21 @@ from benchmarks.repair.packages import CACHE, PYTEST_OPTIONS, Package, run_envir
 TESTS_LIMIT_S = 120.0
 
 
-def outcomes(package: Package, root: Path, files: Sequence[str] = ()) -> dict[str, str]:
+def outcomes(package: Package, root: Path, files: Sequence[str] = (), *, must_end: bool = False) -> dict[str, str]:
     """How the tests of a copy of the tree end.
 
     Args:
         package: whose tests.
         root: the copy.
         files: test files; all that the benchmark runs when empty.
+        must_end: whether tests that run into the time limit are an error.
 
     Returns:
-        "passed", "failed" or "skipped" by node id. A test that could not be collected, or that came after a crash or
-        the time limit, is not there.
+        "passed", "failed" or "skipped" by node id. A test that could not be collected, or that came after a crash, is
+        not there; none is after the time limit.
+
+    Raises:
+        subprocess.TimeoutExpired: when the tests must end and do not.
     """
     with tempfile.TemporaryDirectory(prefix="netra-outcomes-") as folder:
         target = Path(folder, "outcomes.json")
@@ -42,6 +46,8 @@ def outcomes(package: Package, root: Path, files: Sequence[str] = ()) -> dict[st
                 check=False,
             )
         except subprocess.TimeoutExpired:
+            if must_end:
+                raise
             return {}
         if not target.exists():
             return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -53,13 +54,18 @@ def _breaks(package: Package, drift: Drift) -> Drift | None:
     """The drift with the tests it breaks.
 
     Returns:
-        None when it breaks none and should, or should not and does; and when mending every spot does not bring back
-        every test that can come back: then the truth about it has a hole.
+        None when it breaks none and should, or should not and does; when the tests do not end with it, which says
+        nothing of any of them; and when mending every spot does not bring back every test that can come back: then the
+        truth about it has a hole.
     """
     with tempfile.TemporaryDirectory(prefix="netra-drift-") as folder:
         root = Path(folder, package.name)
         write_tree(package, [drift], History.NONE, root)
-        lost = broken(baseline(package), outcomes(package, root, drift.test_files), drift.test_files)
+        try:
+            drifted = outcomes(package, root, drift.test_files, must_end=True)
+        except subprocess.TimeoutExpired:
+            return None
+        lost = broken(baseline(package), drifted, drift.test_files)
         tried = replace(drift, broken=lost)
         if bool(lost) == (drift.expected is Expectation.SILENCE):
             return None

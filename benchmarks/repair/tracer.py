@@ -125,14 +125,22 @@ def instrument_module(module: ModuleType) -> None:
             instrument(value)
 
 
+def is_of_project(module: ModuleType) -> bool:
+    """Whether a module is a file of the project."""
+    return os.path.realpath(getattr(module, "__file__", None) or "").startswith(ROOT)
+
+
 def watch_imports() -> None:
-    """From now on, a module of the project is instrumented as soon as it is there."""
+    """A module of the project is instrumented as soon as it is there; a warnings filter has some imported already."""
+    for module in list(sys.modules.values()):
+        if is_of_project(module):
+            instrument_module(module)
     loader: Any = importlib.machinery.SourceFileLoader
     execute: Callable[[Any, ModuleType], None] = loader.exec_module
 
     def exec_module(self: Any, module: ModuleType) -> None:
         execute(self, module)
-        if os.path.realpath(getattr(module, "__file__", None) or "").startswith(ROOT):
+        if is_of_project(module):
             instrument_module(module)
 
     loader.exec_module = exec_module
