@@ -81,6 +81,15 @@ class Job:
             self._relative[filename] = self._located(filename)
         return self._relative[filename]
 
+    def module_of(self, filename: str) -> str | None:
+        """The dotted name of a file's module, as the tool gives it; None when it is no file of ours."""
+        if self.relative(filename) is None:
+            return None
+        path = os.path.realpath(filename)
+        holding = [folder for folder in map(os.path.realpath, self.import_paths) if inside(path, folder)]
+        parts = os.path.splitext(os.path.relpath(path, max(holding, key=len, default=self.root)))[0].split(os.sep)
+        return ".".join(parts)
+
     def _located(self, filename: str) -> str | None:
         if filename.startswith("<"):
             return None

@@ -14,6 +14,8 @@ from .job import JOB, Job
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from .places import Facts
+
 
 def load_first() -> None:
     """Lets every Python program that is started with this process's environment load `startup/sitecustomize.py`."""
@@ -48,4 +50,19 @@ class _Overheard(Caught):
         known = len(self.facts)
         super()._note(error, traceback)
         if self.facts[known:]:
-            self._job.write(meanwhile=test, caught=self.facts[known:])
+            self._job.write(meanwhile=test, caught=list(map(self._by_its_name, self.facts[known:])))
+
+    def _by_its_name(self, facts: Facts) -> Facts:
+        """What is said of the program's own module, which is called `__main__` while it runs, by the module's name."""
+        file = getattr(sys.modules.get("__main__"), "__file__", None)
+        name = file and self._job.module_of(file)
+        if not name:
+            return facts
+        bases = tuple(_named(base, name) for base in facts["bases"])
+        return {**facts, "receiver": facts["receiver"] and _named(facts["receiver"], name), "bases": bases}
+
+
+def _named(qualified: str, module: str) -> str:
+    """A qualified name, with a module's name for that of a main program, also one that another process went on with."""
+    first, dot, rest = qualified.partition(".")
+    return f"{module}{dot}{rest}" if first in ("__main__", "__mp_main__") else qualified

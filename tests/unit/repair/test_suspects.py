@@ -331,6 +331,47 @@ def test_what_a_program_that_a_test_starts_raises_is_heard(tmp_path: Path) -> No
     assert r"AttributeError\n" in again[0].cases["tests/test_it.py::test_h"].reason
 
 
+TOOL = """
+import multiprocessing
+import sys
+
+class Card: pass
+
+def work():
+    try:
+        Card().draw()
+    except AttributeError:
+        pass
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["spawn"]:
+        process = multiprocessing.get_context("spawn").Process(target=work)
+        process.start()
+        process.join()
+    else:
+        work()
+"""
+RUNNING = """
+import subprocess
+import sys
+
+def test_module(): assert not subprocess.run([sys.executable, "-m", "pkg.tool"], check=True)
+def test_script(): assert not subprocess.run([sys.executable, "pkg/tool.py"], check=True)
+def test_spawned(): assert not subprocess.run([sys.executable, "pkg/tool.py", "spawn"], check=True)
+"""
+
+
+def test_a_program_has_the_name_of_its_module(tmp_path: Path) -> None:
+    """A class of the file that a test runs as a program is the class that the project knows, however it is run."""
+    files = {"pkg/__init__.py": "", "pkg/tool.py": TOOL, "tests/test_it.py": RUNNING}
+    write_files(tmp_path, {name: text.encode() for name, text in files.items()})
+    suite = Suite(tmp_path, Path(sys.executable), [tmp_path])
+    found = {test.partition("::test_")[2]: case for test, case in suite.run(listening=True).cases.items()}
+    assert {name: [(raised.receiver, raised.bases[0]) for raised in case.caught] for name, case in found.items()} == {
+        name: [("pkg.tool.Card", "pkg.tool.Card")] for name in ("module", "script", "spawned")
+    }
+
+
 ALONE = """\
 import os
 import signal
