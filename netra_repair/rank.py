@@ -160,6 +160,8 @@ def _decided(question: Question, judged: Sequence[_Judged]) -> Ranking:
     weights = question.weights
     candidates = tuple(each.candidate for each in judged[:_LISTED])
     missing = f"{question.owner.name}.{question.attribute}"
+    if not candidates and question.sites and not question.telling:
+        return Ranking(Decision.NONE, (), 0.0, f"every call of `{missing}` spreads its arguments: none tells what fits")
     if not candidates:
         return Ranking(Decision.NONE, (), 0.0, f"nothing that {question.owner.name} has could stand for `{missing}`")
     best = judged[0]
