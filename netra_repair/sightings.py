@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter
 
-from netra_repair.arguments import Bound, bind, is_spread
+from netra_repair.arguments import bind, is_spread
 from netra_repair.causes import Proof, Site
 from netra_repair.class_statements import ClassStatements
 from netra_repair.definitions import Definitions
@@ -279,11 +279,11 @@ class Sighter:
             return self._of_attribute(diagnostic, source, _span(diagnostic, source))
         if diagnostic not in calls:
             return None
-        member, reference = calls[diagnostic]
-        member = self._receivers.callee(source, reference.expression) or member
-        widened = self._widened(source, reference, member)
-        if widened is not None:
-            return RefusedSite(Site(reference, member.owner, None, (Proof.CHECKER,), widened), widened)
+        marked, reference = calls[diagnostic]
+        member = self._receivers.callee(source, reference.expression) or marked
+        aside = self._other_than(marked, member, reference) or self._widened(source, reference, member)
+        if aside is not None:
+            return RefusedSite(Site(reference, member.owner, None, (Proof.CHECKER,), aside), aside)
         if is_spread(reference.arguments or ()):
             # Only a test can tell what is in it.
             refusal = Refusal(Reason.STAR_ARGUMENTS, f"what `*` and `**` pass to `{member.name}` is not known")
@@ -299,6 +299,17 @@ class Sighter:
             refusal=_guarded(reference),
         )
 
+    def _other_than(self, marked: Member, member: Member, reference: Reference) -> Refusal | None:
+        """Why a call may be right though the checker marked it: what the types say is called is not what it marked.
+
+        Of a class with several bases the checker looks at more than one constructor.
+        """
+        if member == marked:
+            return None
+        if not member.owner.is_inside:
+            return Refusal(Reason.OUTSIDE_THE_PROJECT, f"{member.qualified_name} is not of this project")
+        return _taken(reference, member)
+
     def _widened(self, source: Source, reference: Reference, member: Member) -> Refusal | None:
         """Why a call that does not fit may be meant: another class that may stand there, or inherits, takes it."""
         if reference.receiver is None or reference.arguments is None:
@@ -310,10 +321,9 @@ class Sighter:
                 continue
             own = self._definitions.members(owner).get(member.name)
             for other in filter(None, (own, *self._classes.overriding(owner, member.name))):
-                if other != member and other.signature is not None:
-                    bound = bind(reference.arguments, other.signature)
-                    if isinstance(bound, Bound) and not bound.edits:
-                        return Refusal(Reason.DYNAMIC_OWNER, f"{other.qualified_name} takes such a call")
+                taken = _taken(reference, other) if other != member else None
+                if taken is not None:
+                    return taken
         return None
 
     def _of_attribute(self, diagnostic: Diagnostic, source: Source, span: Span) -> Sighting | RefusedSite | None:
@@ -502,6 +512,16 @@ def _guarded(reference: Reference) -> Refusal | None:
             return Refusal(Reason.GUARDED, f"the code expects that the call may not fit: {reference.guard}")
         case _:
             return Refusal(Reason.GUARDED, f"the code expects that it may be absent: {reference.guard}")
+
+
+def _taken(reference: Reference, member: Member) -> Refusal | None:
+    """Why a call is no cause that a callable takes as it is; None when it does not."""
+    if reference.arguments is None or member.signature is None:
+        return None
+    bound = bind(reference.arguments, member.signature)
+    if isinstance(bound, Refusal) or bound.edits:
+        return None
+    return Refusal(Reason.DYNAMIC_OWNER, f"{member.qualified_name} takes such a call")
 
 
 def _union(attribute: str, what: str) -> Refusal:

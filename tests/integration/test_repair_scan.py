@@ -174,6 +174,32 @@ def calls(rest, more):
     base.sent(adress="a", **more)
     base.sent("a", "b", "c", *rest)
 """,
+    "app/answers.py": "class Answer:\n    def __init__(self, status, body=''):\n        self.status = status\n",
+    "app/refusals.py": """\
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import nowhere_http as http
+else:
+    import app.answers as http
+
+
+class Closed(Exception):
+    def __init__(self, code=1000):
+        self.code = code
+
+
+class Refusal(http.Answer, Closed):
+    pass
+
+
+def refuse():
+    raise Refusal(status=403, body="no")
+
+
+def close():
+    raise Closed(status=403)
+""",
     "app/latin.py": b"# coding: latin-1\n# \xe9\nfrom app.base import Left\n\n\ndef f():\n    return Left.lost('h')\n",
     "app/broken.py": "from app.base import Left\n\n\ndef call():\n    return Left.lost('i')\n\n\ndef broken(:\n",
     "tests/test_app.py": """\
@@ -386,6 +412,15 @@ def test_calls_that_do_not_fit_are_causes(scanned: Scanned) -> None:
 def test_a_misnamed_keyword_is_not_also_a_missing_argument(scanned: Scanned) -> None:
     """That the parameter has no argument only follows from the keyword's wrong name: it is no cause of its own."""
     assert not [cause.key for cause in scanned.findings.causes if cause.kind is CauseKind.MISSING_ARGUMENT]
+
+
+def test_a_call_that_another_base_takes_is_set_aside(scanned: Scanned) -> None:
+    """A checker that cannot read the first base looks at the second one's constructor, which the call does not mean."""
+    [closed] = [cause for cause in scanned.findings.causes if cause.owner.file in ("app/answers.py", "app/refusals.py")]
+    assert (closed.key, lines(closed)) == ("app.refusals.Closed.__init__(status=)", [("app/refusals.py", 23)])
+    aside = [one for one in scanned.findings.set_aside if one.site.reference.path == "app/refusals.py"]
+    assert {(one.site.reference.position.line, one.refusal.reason) for one in aside} == {(19, Reason.DYNAMIC_OWNER)}
+    assert {one.refusal.detail for one in aside} == {"app.answers.Answer.__init__ takes such a call"}
 
 
 def test_spread_arguments_are_set_aside(scanned: Scanned) -> None:

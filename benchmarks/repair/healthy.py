@@ -1,0 +1,86 @@
+"""What the tool would change where nothing is wrong: released packages, each as a project of its own.
+
+The packages are those of the tool's own locked environment; of their tests they bring next to nothing, so that types
+and binding alone decide. What a scan reports of them is mostly what an engine cannot know: members that a mixin's heirs
+have, or that are set from outside. What it would change of its own accord is a mistake, or a bug of the release that
+nobody has found.
+
+    python -m benchmarks.repair.healthy [NAME ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.repair.measure import measured
+from benchmarks.repair.tool import REPAIR, REPOSITORY
+
+INSTALLED = Path(sysconfig.get_path("purelib"))
+LIMIT_S = 900.0
+
+
+def installed() -> Iterator[str]:
+    """The installed packages that are folders, in order."""
+    for path in sorted(INSTALLED.iterdir()):
+        if (path / "__init__.py").exists():
+            yield path.name
+
+
+def scanned(name: str) -> dict[str, Any]:
+    """The report of a scan of one package.
+
+    Raises:
+        RuntimeError: when there is none.
+    """
+    with tempfile.TemporaryDirectory(prefix="netra-healthy-") as folder:
+        root, report = Path(folder, name), Path(folder, "report.json")
+        shutil.copytree(INSTALLED / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+        run = measured(
+            [*REPAIR, "scan", "--root", str(root), "--python", sys.executable, "-o", f"json:{report}"],
+            REPOSITORY,
+            LIMIT_S,
+        )
+        if run.exit_code not in (0, 1) or not report.exists():
+            raise RuntimeError(f"{name}: the scan ended with {run.exit_code}: {run.output[-2000:]}")
+        found: dict[str, Any] = json.loads(report.read_text())
+        return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Scans and prints; 0 when nothing would be changed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.repair.healthy", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="packages (default: all that are installed)")
+    asked = parser.parse_args(argv)
+    console = Console()
+    table = Table("package", "files", "causes", "would change")
+    files = causes = 0
+    wrong: list[str] = []
+    names = asked.names or list(installed())
+    for number, name in enumerate(names, 1):
+        console.print(f"{number}/{len(names)} {name}")
+        report = scanned(name)
+        chosen = [plan["cause"] for plan in report["plans"] if plan["files"]]
+        files += report["scan"]["files"]
+        causes += len(report["causes"])
+        wrong += chosen
+        if report["causes"]:
+            table.add_row(name, f"{report['scan']['files']}", f"{len(report['causes'])}", "\n".join(chosen))
+    table.add_section()
+    table.add_row(f"{len(names)} packages", f"{files}", f"{causes}", f"{len(wrong)}")
+    console.print(table)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
