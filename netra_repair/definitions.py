@@ -193,12 +193,22 @@ class Definitions:
         self._own.clear()
         self._all.clear()
 
-    def _dynamic_module(self, owner: Owner) -> str | None:
+    def _dynamic_module(self, owner: Owner, seen: frozenset[str] = frozenset()) -> str | None:
+        """For a module; `seen` are the modules whose `import *` led here, against circles."""
         outline = self._modules.read(owner.file)
         if outline is None:
             return f"`{owner.name}` cannot be read"
-        missing = [star for star in outline.stars if self._modules.named(star, outline) is None]
-        return f"`from {missing[0]} import *` cannot be followed" if missing else outline.dynamic
+        if outline.dynamic is not None:
+            return outline.dynamic
+        for star in outline.stars:
+            holder = self._modules.named(star, outline)
+            if holder is None:
+                return f"`from {star} import *` cannot be followed"
+            if holder.exports is None and holder.file not in seen:
+                reason = self._dynamic_module(module_owner(holder), seen | {owner.file})
+                if reason is not None:
+                    return f"`from {star} import *`: {reason}"
+        return None
 
     # --- members ---
 

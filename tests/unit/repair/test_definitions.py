@@ -748,6 +748,20 @@ def test_what_a_method_of_instances_sets_says_nothing_of_the_class(write: Write)
     assert definitions.dynamic(owner(definitions, "m.B"), Access.INSTANCE) is not None
 
 
+def test_a_module_is_as_dynamic_as_those_whose_names_it_takes(write: Write) -> None:
+    """`import *` of a module that computes its names brings nobody knows which; a list of names says which."""
+    computing = "globals()[name] = 1\nfrom all import *\n"
+    definitions = write(
+        all="from some import *\n", some=computing, listed=computing + "__all__ = ['a']\n", few="from listed import *\n"
+    )
+    assert definitions.dynamic(owner(definitions, "all")) == (
+        "`from some import *`: line 1 sets names of the module that are computed"
+    )
+    assert definitions.dynamic(owner(definitions, "few")) is None
+    looping = write(one="from two import *\nx = 1\n", two="from one import *\n")
+    assert looping.dynamic(owner(looping, "one")) is None
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
