@@ -313,6 +313,23 @@ def test_a_conftest_that_cannot_be_imported_is_a_case(tmp_path: Path) -> None:
     assert (raised.receiver, raised.name, raised.path, raised.line) == ("os", "gone", "conftest.py", 2)
 
 
+@pytest.mark.parametrize("arguments", [[], ["-W", "error::pkg.Late"]])
+def test_a_filter_of_warnings_that_dies_hides_no_test(tmp_path: Path, arguments: list[str]) -> None:
+    """Where options of pytest's import the broken package, the tests run all the same, and say what was raised."""
+    options = {} if arguments else {"pytest.ini": "[pytest]\nfilterwarnings =\n    error::pkg.Late\n"}
+    package = "import os\nclass Late(Warning): pass\nos.gone()\n"
+    tests = {"test_a.py": "import pkg\ndef test_a(): pass\n", "test_b.py": "def test_b(): pass\n"}
+    root = project(tmp_path, {"pkg/__init__.py": package, **tests, **options})
+    suite = Suite(root, PYTHON, [root], arguments)
+    before = suite.run()
+    assert outcomes(before) == [("test_a.py", "error"), ("test_b.py::test_b", "passed")]
+    (raised,) = before.cases["test_a.py"].raised
+    assert (raised.receiver, raised.name, raised.path, raised.line) == ("os", "gone", "pkg/__init__.py", 3)
+    warning = "import warnings\nfrom pkg import Late\ndef test_a(): warnings.warn('late', Late)\n"
+    project(root, {"pkg/__init__.py": package.replace("os.gone()", ""), "test_a.py": warning})
+    assert outcomes(suite.run()) == [("test_a.py::test_a", "failed"), ("test_b.py::test_b", "passed")]
+
+
 def test_modules_of_another_tree_are_told(tmp_path: Path) -> None:
     """When the project's own package is imported from elsewhere, the run proves nothing, and says whose modules."""
     elsewhere = project(tmp_path / "elsewhere", {"pkg/__init__.py": "", "pkg/a.py": "", "other.py": ""})
@@ -329,6 +346,7 @@ def test_modules_of_another_tree_are_told(tmp_path: Path) -> None:
     [
         (["--no-such-option"], {}, "unrecognized arguments: --no-such-option"),
         (["no/such/folder"], {}, "file or directory not found: no/such/folder"),
+        (["-W", "never::UserWarning"], {}, "invalid action: 'never'"),
         ([], {"conftest.py": "def pytest_collection(session): session.gone\n"}, "no attribute 'gone'"),
     ],
 )
