@@ -81,6 +81,7 @@ class Guards:
         """The innermost guard of a call whose arguments may not fit.
 
         Whether the callee exists is not asked here. A test that expects any exception counts: it may be made to get it.
+        Where such a test dies of the TypeError, it does not.
 
         Args:
             call: of this file.
@@ -92,7 +93,7 @@ class Guards:
         for region in self._regions:
             if not region.start <= start < region.end:
                 continue
-            if region.guard is Guard.RAISES and region.errors and all(map(_is_never_a_type_error, region.errors)):
+            if region.guard is Guard.RAISES and region.errors and not any(map(_is_of_type_errors, region.errors)):
                 return Guard.RAISES_OTHERS
             if region.guard in (Guard.RAISES, Guard.EAGER, Guard.VERSION):
                 return region.guard
@@ -258,10 +259,10 @@ def _endings(dotted: str) -> list[str]:
     return [".".join(parts[start:]) for start in range(len(parts))]
 
 
-def _is_never_a_type_error(name: str) -> bool:
-    """Whether an exception is one of Python's own that no TypeError is. Of others nobody says."""
+def _is_of_type_errors(name: str) -> bool:
+    """Whether a TypeError passes for an exception of that name: it does for itself and for its bases only."""
     known = getattr(builtins, name, None)
-    return isinstance(known, type) and issubclass(known, BaseException) and not issubclass(TypeError, known)
+    return isinstance(known, type) and issubclass(TypeError, known)
 
 
 def _squeezed(text: str) -> str:
