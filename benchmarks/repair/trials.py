@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from benchmarks.repair.judge import baseline, broken, outcomes
 from benchmarks.repair.packages import Package
 from benchmarks.repair.score import Change, Result, SiteCount, adjusted_rand_index, all_spots, changes, sites
 from benchmarks.repair.selection import true_clusters
+from benchmarks.repair.syntax import SourceFile
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,30 @@ def compared(before: Path, after: Path, drift: Drift) -> tuple[list[Change], boo
         old, new = path.read_bytes(), now.read_bytes() if now.exists() else b""
         if old == new:
             continue
-        here = changes(old, new, [spot for spot in all_spots(drift) if spot.file == name])
+        spots = [spot for spot in all_spots(drift) if spot.file == name]
+        here = changes(old, new, [*spots, *_of_aliases(name, old, drift)])
         exact = exact and here is not None
         found += here or []
     return found, exact
+
+
+def _of_aliases(path: str, data: bytes, drift: Drift) -> Iterator[Spot]:
+    """The arguments of calls by the drifted method's plain name, which an assignment or an import may have given it.
+
+    The truth knows attributes only. What is right there, nobody says.
+    """
+    try:
+        source = SourceFile(path, data)
+    except (SyntaxError, ValueError):
+        return  # test data that is broken on purpose
+    for call in source.calls.values():
+        if not isinstance(call.func, ast.Name) or call.func.id != drift.attribute:
+            continue
+        if drift.kind is Kind.KEYWORD_ONLY:
+            yield from (Spot(path, source.start_of(value), "", "") for value in call.args)
+        elif drift.kind is Kind.PARAMETER:
+            old = drift.spots[0].old
+            yield from (Spot(path, source.start_of(word), old, "") for word in call.keywords if word.arg == old)
 
 
 def _result(
