@@ -193,21 +193,28 @@ class Definitions:
         self._own.clear()
         self._all.clear()
 
-    def _dynamic_module(self, owner: Owner, seen: frozenset[str] = frozenset()) -> str | None:
-        """For a module; `seen` are the modules whose `import *` led here, against circles."""
+    def _dynamic_module(self, owner: Owner) -> str | None:
         outline = self._modules.read(owner.file)
         if outline is None:
             return f"`{owner.name}` cannot be read"
-        if outline.dynamic is not None:
-            return outline.dynamic
+        return outline.dynamic or self._dynamic_stars(outline, {outline.file})
+
+    def _dynamic_stars(self, outline: Outline, seen: set[str]) -> str | None:
+        """Why nobody knows what `import *` brings into a module; `seen` are the modules that were asked.
+
+        The names of a module that lists them are known, and its `__getattr__` stays behind.
+        """
         for star in outline.stars:
             holder = self._modules.named(star, outline)
             if holder is None:
                 return f"`from {star} import *` cannot be followed"
-            if holder.exports is None and holder.file not in seen:
-                reason = self._dynamic_module(module_owner(holder), seen | {owner.file})
-                if reason is not None:
-                    return f"`from {star} import *`: {reason}"
+            if holder.exports is not None or holder.file in seen:
+                continue
+            seen.add(holder.file)
+            computed = None if "__getattr__" in holder.scope.names else holder.dynamic
+            reason = computed or self._dynamic_stars(holder, seen)
+            if reason is not None:
+                return f"`from {star} import *`: {reason}"
         return None
 
     # --- members ---

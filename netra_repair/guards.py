@@ -81,7 +81,7 @@ class Guards:
         """The innermost guard of a call whose arguments may not fit.
 
         Whether the callee exists is not asked here. A test that expects any exception counts: it may be made to get it.
-        Where such a test dies of the TypeError, it does not.
+        RAISES_OTHERS for one that is not called as TypeErrors are: where that test dies of one, it was not made for it.
 
         Args:
             call: of this file.
@@ -93,7 +93,7 @@ class Guards:
         for region in self._regions:
             if not region.start <= start < region.end:
                 continue
-            if region.guard is Guard.RAISES and region.errors and not any(map(_is_of_type_errors, region.errors)):
+            if region.guard is Guard.RAISES and region.errors and not any(map(_catches_type_errors, region.errors)):
                 return Guard.RAISES_OTHERS
             if region.guard in (Guard.RAISES, Guard.EAGER, Guard.VERSION):
                 return region.guard
@@ -259,8 +259,8 @@ def _endings(dotted: str) -> list[str]:
     return [".".join(parts[start:]) for start in range(len(parts))]
 
 
-def _is_of_type_errors(name: str) -> bool:
-    """Whether a TypeError passes for an exception of that name: it does for itself and for its bases only."""
+def _catches_type_errors(name: str) -> bool:
+    """Whether who expects an exception of that name gets TypeErrors, too: by its own name, or by that of a base."""
     known = getattr(builtins, name, None)
     return isinstance(known, type) and issubclass(TypeError, known)
 

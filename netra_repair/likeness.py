@@ -119,7 +119,10 @@ def likeness(left: str, right: str) -> float:
     if not only_a and not only_b:
         if not _DIRECTIONS & set(a):
             return _REORDERED
-        return NEARLY if _is_moved(a, b) or _is_moved(b, a) else _OPPOSITE
+        # From one end to the other, with nothing that changes places: `closed_by`, `by_closed`.
+        (first, *rest), (*front, last) = sorted((a, b), key=lambda each: each[0] not in _DIRECTIONS)
+        is_moved = first == last and rest == front and not _DIRECTIONS & set(rest)
+        return NEARLY if is_moved else _OPPOSITE
     if any(frozenset((x, y)) in _OPPOSITES or _negates(x, y) for x in only_a for y in only_b):
         return _OPPOSITE
     if only_a + only_b == ["the"]:  # not `a`, which may be an operand: `a_to_b`
@@ -162,18 +165,6 @@ def _around(inner: tuple[str, ...], outer: tuple[str, ...]) -> tuple[tuple[str, 
         if outer[start : start + len(inner)] == inner:
             return outer[:start], outer[start + len(inner) :]
     return None
-
-
-def _is_moved(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
-    """Whether the first word of one name is the last of the other, and nothing changes its place beside a direction.
-
-    That is a direction (`by_closed`, `closed_by`), or a word that stands behind none (`get_value_from_text`,
-    `value_from_text_get`).
-    """
-    (first, *rest), (*front, last) = a, b
-    if first != last or rest != front:
-        return False
-    return not _DIRECTIONS & set(rest) if first in _DIRECTIONS else rest[-1] not in _DIRECTIONS
 
 
 def _matched(only_a: list[str], only_b: list[str]) -> float:

@@ -39,7 +39,7 @@ class Guard(StrEnum):
     MISFIT = "inside `try` … `except TypeError` or `suppress(TypeError)`"
     SWALLOWED = "inside `try` … `except TypeError`, which may be meant for something else there"
     RAISES = "inside `pytest.raises(…)` or `assertRaises(…)` for the error it gives"
-    RAISES_OTHERS = "inside `pytest.raises(…)` or `assertRaises(…)` for errors of another kind"
+    RAISES_OTHERS = "inside `pytest.raises(…)` or `assertRaises(…)` for errors of another name"
     EAGER = "an argument of `raises(…)` or `assertRaises(…)`, evaluated before these expect anything"
     CREATED = "created right there, by `setattr`, `create=True` or `raising=False`"
     ASSERTS_ABSENCE = "the code asserts that the attribute is absent"

@@ -300,15 +300,14 @@ class Sighter:
         )
 
     def _other_than(self, marked: Member, member: Member, reference: Reference) -> Refusal | None:
-        """Why a call may be right though the checker marked it: what the types say is called is not what it marked.
+        """Why a call may be right though the checker marked it: what the types say is called takes it.
 
-        Of a class with several bases the checker looks at more than one constructor.
+        A checker that cannot read one of several bases looks at the constructor of another one. Of the constructors of
+        one class, `__new__` and `__init__`, both get the call, and both must take it.
         """
-        if member == marked:
+        if member.name != marked.name or member.owner in self._definitions.mro(marked.owner):
             return None
-        if not member.owner.is_inside:
-            return Refusal(Reason.OUTSIDE_THE_PROJECT, f"{member.qualified_name} is not of this project")
-        return _taken(reference, member)
+        return None if marked.owner in self._definitions.mro(member.owner) else _taken(reference, member)
 
     def _widened(self, source: Source, reference: Reference, member: Member) -> Refusal | None:
         """Why a call that does not fit may be meant: another class that may stand there, or inherits, takes it."""

@@ -27,7 +27,7 @@ _RECORDER = "netra_repair_recorder"  # its name in the other environment, where 
 _OUTPUT_BYTES = 8_192
 _LOOK_S = 5.0  # between two looks at whether a run still says something
 _USAGE_ERROR = 4
-_OF_A_TRACEBACK = '\n  File "'
+_OF_A_FILTER = "while parsing the following warning configuration"  # pytest's words
 # What a run under pytest passes on, and would confuse the run below it.
 _NOT_INHERITED = ("PYTEST_CURRENT_TEST", "PYTEST_XDIST_")
 # The worst of a test's phases is its outcome.
@@ -72,8 +72,7 @@ class Suite:
         """Runs tests in a process group of their own, which is ended with everything in it.
 
         No byte code and no cache is written into the project. A failure does not stop the run, nor does a file that
-        cannot be collected. The order is pytest's own: pytest-randomly, where it is there, gets a fixed seed. Where a
-        filter of warnings names a class whose import dies, the tests run without filters.
+        cannot be collected. The order is pytest's own: pytest-randomly, where it is there, gets a fixed seed.
 
         Args:
             tests: node ids, or files, folders and classes for all of theirs; () for all that pytest finds.
@@ -100,13 +99,9 @@ class Suite:
             began = time.monotonic()
             with self.around():
                 exit_code, stopped = self._start(folder, timeout_s, quiet_s)
-                records, output = _Records.read(folder / "records"), _tail(folder / "output")
-                if exit_code == _USAGE_ERROR and _OF_A_TRACEBACK in output and not records.phases:
-                    # A filter of warnings may name a class of the project, whose import then ends the run before it
-                    # begins, and before the recorder could say what was raised. A wrong option has no traceback.
-                    exit_code, stopped = self._start(folder, timeout_s, quiet_s, "-p", "no:warnings")
-                    records, output = _Records.read(folder / "records"), _tail(folder / "output")
             seconds = time.monotonic() - began
+            records = _Records.read(folder / "records")
+            output = _tail(folder / "output")
         if not stopped:
             self._check(records, exit_code, output)
         return records.result(exit_code, seconds, output, stopped)
@@ -127,12 +122,12 @@ class Suite:
         }
         (folder / "job").write_text(json.dumps(job), encoding="utf-8")
 
-    def _start(self, folder: Path, timeout_s: float, quiet_s: float, *options: str) -> tuple[int, str | None]:
-        """Runs pytest, with some options more; its exit code, and for what it was stopped, if it was."""
+    def _start(self, folder: Path, timeout_s: float, quiet_s: float) -> tuple[int, str | None]:
+        """Runs pytest; its exit code, and for what it was stopped, if it was."""
         with (folder / "output").open("wb") as output:
             try:
                 process = subprocess.Popen(  # nosec B603  # the project's own tests, which the user has asked for
-                    [*self._command(folder), *options, *self.arguments],
+                    self._command(folder),
                     cwd=self.root,
                     env=self._environment(folder),
                     stdin=subprocess.DEVNULL,
@@ -160,6 +155,7 @@ class Suite:
             *(str(self.python.absolute()), "-m", "pytest", "--rootdir", str(self.root.absolute())),
             *("-p", f"{_RECORDER}.plugin", "-o", f"cache_dir={folder / 'cache'}"),
             *("-q", "--tb=native", "--color=no", "--maxfail=0", "--continue-on-collection-errors"),
+            *self.arguments,
         ]
 
     def _environment(self, folder: Path) -> dict[str, str]:
@@ -187,7 +183,10 @@ class Suite:
                     f"{self.python} has no pytest",
                     "install pytest there, or name the project's interpreter with --python",
                 )
-            raise TestRunError(f"pytest did not begin (exit code {exit_code}): {words}", "run pytest by hand first")
+            remedy = "run pytest by hand first"
+            if _OF_A_FILTER in output:
+                remedy = "a filter of warnings imports what is broken: leave all filters out with `-- -p no:warnings`"
+            raise TestRunError(f"pytest did not begin (exit code {exit_code}): {words}", remedy)
         if exit_code == _USAGE_ERROR and records.began:
             raise TestRunError(f"pytest refuses: {words}", "correct the arguments for pytest")
 

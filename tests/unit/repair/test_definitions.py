@@ -758,6 +758,8 @@ def test_a_module_is_as_dynamic_as_those_whose_names_it_takes(write: Write) -> N
         "`from some import *`: line 1 sets names of the module that are computed"
     )
     assert definitions.dynamic(owner(definitions, "few")) is None
+    lazy = write(lazy="def __getattr__(name): ...\nx = 1\n", kept="from lazy import *\n")
+    assert lazy.dynamic(owner(lazy, "kept")) is None
     looping = write(one="from two import *\nx = 1\n", two="from one import *\n")
     assert looping.dynamic(owner(looping, "one")) is None
 

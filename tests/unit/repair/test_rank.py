@@ -611,14 +611,6 @@ def test_a_direction_goes_from_one_end_to_the_other() -> None:
         assert likeness(one, other) < likeness("closed", "closed_by")
 
 
-def test_a_word_goes_from_one_end_to_the_other_where_no_direction_takes_it() -> None:
-    """`get_value_from_text` may be called `value_from_text_get`: what comes from what stays; not `x_to_y`, `y_x_to`."""
-    moved = likeness("get_value_from_text", "value_from_text_get")
-    assert moved == likeness("value_from_text_get", "get_value_from_text") == likeness("by_closed", "closed_by")
-    for one, other in (("json_to_dict", "dict_json_to"), ("a_minus_b", "b_a_minus"), ("json_to_dict", "dict_to_json")):
-        assert likeness(one, other) < likeness("closed", "closed_by")
-
-
 def test_words_that_tell_members_apart_are_no_other_spelling() -> None:
     """`symmetric_difference_update` is not `difference_update` where `symmetric_difference` is not `difference`; and
     `difference_update` is not `update` where there is `difference`."""

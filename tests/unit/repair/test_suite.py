@@ -313,21 +313,20 @@ def test_a_conftest_that_cannot_be_imported_is_a_case(tmp_path: Path) -> None:
     assert (raised.receiver, raised.name, raised.path, raised.line) == ("os", "gone", "conftest.py", 2)
 
 
-@pytest.mark.parametrize("arguments", [[], ["-W", "error::pkg.Late"]])
-def test_a_filter_of_warnings_that_dies_hides_no_test(tmp_path: Path, arguments: list[str]) -> None:
-    """Where options of pytest's import the broken package, the tests run all the same, and say what was raised."""
-    options = {} if arguments else {"pytest.ini": "[pytest]\nfilterwarnings =\n    error::pkg.Late\n"}
+def test_a_filter_of_warnings_that_dies_is_named(tmp_path: Path) -> None:
+    """Where an option of pytest's imports what is broken, the error says how to run without, and then all is told."""
+    options = "[pytest]\nfilterwarnings =\n    error::pkg.Late\n"
     package = "import os\nclass Late(Warning): pass\nos.gone()\n"
     tests = {"test_a.py": "import pkg\ndef test_a(): pass\n", "test_b.py": "def test_b(): pass\n"}
-    root = project(tmp_path, {"pkg/__init__.py": package, **tests, **options})
-    suite = Suite(root, PYTHON, [root], arguments)
-    before = suite.run()
-    assert outcomes(before) == [("test_a.py", "error"), ("test_b.py::test_b", "passed")]
-    (raised,) = before.cases["test_a.py"].raised
+    root = project(tmp_path, {"pkg/__init__.py": package, **tests, "pytest.ini": options})
+    with pytest.raises(TestRunError) as caught:
+        Suite(root, PYTHON, [root]).run()
+    assert "no attribute 'gone'" in caught.value.problem
+    assert "-- -p no:warnings" in caught.value.remedy
+    without = Suite(root, PYTHON, [root], ["-p", "no:warnings"]).run()
+    assert outcomes(without) == [("test_a.py", "error"), ("test_b.py::test_b", "passed")]
+    (raised,) = without.cases["test_a.py"].raised
     assert (raised.receiver, raised.name, raised.path, raised.line) == ("os", "gone", "pkg/__init__.py", 3)
-    warning = "import warnings\nfrom pkg import Late\ndef test_a(): warnings.warn('late', Late)\n"
-    project(root, {"pkg/__init__.py": package.replace("os.gone()", ""), "test_a.py": warning})
-    assert outcomes(suite.run()) == [("test_a.py::test_a", "failed"), ("test_b.py::test_b", "passed")]
 
 
 def test_modules_of_another_tree_are_told(tmp_path: Path) -> None:
