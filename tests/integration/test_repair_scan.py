@@ -200,6 +200,22 @@ def refuse():
 def close():
     raise Closed(status=403)
 """,
+    "app/points.py": """\
+from typing import NamedTuple
+
+
+class Point(NamedTuple):
+    colour: int = 0
+
+
+class Cell:
+    def __new__(cls, level):
+        return object.__new__(cls)
+
+
+def points():
+    return Point(color=1), Cell(levels=2)
+""",
     "app/latin.py": b"# coding: latin-1\n# \xe9\nfrom app.base import Left\n\n\ndef f():\n    return Left.lost('h')\n",
     "app/broken.py": "from app.base import Left\n\n\ndef call():\n    return Left.lost('i')\n\n\ndef broken(:\n",
     "tests/test_app.py": """\
@@ -421,6 +437,15 @@ def test_a_call_that_another_base_takes_is_set_aside(scanned: Scanned) -> None:
     aside = [one for one in scanned.findings.set_aside if one.site.reference.path == "app/refusals.py"]
     assert {(one.site.reference.position.line, one.refusal.reason) for one in aside} == {(19, Reason.DYNAMIC_OWNER)}
     assert {one.refusal.detail for one in aside} == {"app.answers.Answer.__init__ takes such a call"}
+
+
+def test_what_makes_an_object_is_named_by_its_class(scanned: Scanned) -> None:
+    """Where only `__new__` takes arguments, as of a NamedTuple, the call is its, and not `object.__init__`'s."""
+    found = [cause for cause in scanned.findings.causes if cause.owner.file == "app/points.py"]
+    assert {cause.key: cause.ranking.decision for cause in found} == {
+        "app.points.Point.__new__(color=)": Decision.CHOSEN,
+        "app.points.Cell.__new__(levels=)": Decision.LIKELY,
+    }
 
 
 def test_spread_arguments_are_set_aside(scanned: Scanned) -> None:
