@@ -134,8 +134,12 @@ class TypeServerReceivers:
         owner = self._owner(inferred) if isinstance(inferred, ClassType) else ""
         if isinstance(owner, str):
             return None
-        called = "__init__" if owner[1] is Access.CLASS else "__call__"
-        return self._definitions.members(owner[0]).get(called)
+        members = self._definitions.members(owner[0])
+        if owner[1] is not Access.CLASS:
+            return members.get("__call__")
+        made, initialized = members.get("__new__"), members.get("__init__")
+        is_made = made is not None and made.owner.is_inside  # as NamedTuples are, whose `__init__` is that of `object`
+        return made if is_made and (initialized is None or not initialized.owner.is_inside) else initialized
 
     def _inferred(self, source: Source, span: Span) -> tuple[Span, InferredType]:
         """The type of an expression, and where it stands without blanks and parentheses, as the server wants it."""

@@ -281,8 +281,6 @@ class Sighter:
             return None
         marked, reference = calls[diagnostic]
         member = self._receivers.callee(source, reference.expression) or marked
-        if marked.name == "__new__" and not member.owner.is_inside:
-            member = marked  # of a class without an `__init__` of its own: a NamedTuple, say
         aside = self._other_than(marked, member, reference) or self._widened(source, reference, member)
         if aside is not None:
             return RefusedSite(Site(reference, member.owner, None, (Proof.CHECKER,), aside), aside)
