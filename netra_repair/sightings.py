@@ -400,6 +400,7 @@ class Sighter:
             if reference is None:
                 return None
             reference = _failed_of(reference)
+            owner = self._asking_itself(reference, inherited) or owner
             access = raised.access or Access.MODULE
             refusal = _guarded(reference) or self._of_others_too(reference)
             return Sighting(
@@ -419,6 +420,14 @@ class Sighter:
         refusal = None if reference.guard is Guard.SWALLOWED else _guarded(reference)  # the test's other sightings tell
         refusal = refusal or self._widened(source, reference, member)
         return Sighting(raised.kind, member.name, raised.name, member.owner, None, reference, Proof.TEST, test, refusal)
+
+    def _asking_itself(self, reference: Reference, inherited: Iterable[Owner]) -> Owner | None:
+        """Of what a class that was made at run time inherits from, the one whose own method asks itself there."""
+        source = self._files.source(reference.path)
+        if reference.receiver is None or source.slice(reference.receiver) not in ("self", "cls"):
+            return None
+        around = reference.scope.split(".")
+        return next((each for each in inherited if each.file == reference.path and each.short_name in around), None)
 
     def _of_others_too(self, reference: Reference) -> Refusal | None:
         """Why a place where a test failed is not its class's alone: by the types, another that comes there has it."""

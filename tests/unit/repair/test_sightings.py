@@ -256,6 +256,28 @@ def test_classes_made_at_run_time_share_the_cause_of_one_place(
     assert [sighting.receiver.short_name for sighting in seen] == receivers
 
 
+ASKING = b"""\
+class Near:
+    pass
+
+
+class Ctx:
+    def go(self, other):
+        self.gone
+        other.gone
+"""
+
+
+@pytest.mark.parametrize(("line", "end", "owner"), [(7, 17, "pkg.ctx.Ctx"), (8, 18, "pkg.ctx.Near")])
+def test_a_class_asks_itself_for_what_it_should_have(tmp_path: Path, line: int, end: int, owner: str) -> None:
+    """What a method lacks on `self` its own class should have, whatever was made of it at run time; on others not."""
+    ground = Ground.of(tmp_path, {"pkg/ctx.py": ASKING, "pkg/use.py": USE.encode()})
+    made = "pkg.ctx.make.<locals>.Made"
+    one = replace(raised(line, end, receiver=made), bases=(made, "pkg.ctx.Near", "pkg.ctx.Ctx", "object"))
+    [seen] = of_tests(ground, replace(one, path="pkg/ctx.py"))
+    assert seen.receiver.name == owner
+
+
 def test_what_the_class_defines_is_a_consequence(tmp_path: Path) -> None:
     """An instance that lacks what its class or a method of it defines was left half made: no cause, but on a class."""
     text = CTX + b"\n    def start(self):\n        self.gone = 1\n"
