@@ -18,6 +18,7 @@ from netra_repair.source import Source, UnreadableSource
 # Without these no condition is decided before a program runs.
 _DECIDED = re.compile(r"\bsys\.|\bos\.name\b")
 _SUFFIXES = (".py", "/__init__.py", ".pyi", "/__init__.pyi")
+_COMPILED = (".so", ".pyd")  # with the interpreter before it: `native.cpython-311-x86_64-linux-gnu.so`
 
 
 class Modules:
@@ -139,11 +140,10 @@ class Modules:
         """
         folder = (self._root / outline.file).parent
         if outline.is_package and folder.is_dir():
-            found = {
-                path.stem if path.is_file() else path.name
-                for path in folder.iterdir()
-                if path.suffix in (".py", ".pyi") or (path / "__init__.py").is_file()
-            }
+            entries = list(folder.iterdir())
+            found = {path.stem for path in entries if path.suffix in (".py", ".pyi")}
+            found |= {path.name.partition(".")[0] for path in entries if path.suffix in _COMPILED}
+            found |= {path.name for path in entries if (path / "__init__.py").is_file()}
             yield from sorted(name for name in found if name.isidentifier() and not name.startswith("__"))
 
     def shown(self, path: Path) -> str:

@@ -45,7 +45,7 @@ def scanned(name: str) -> dict[str, Any]:
     """
     with tempfile.TemporaryDirectory(prefix="netra-healthy-") as folder:
         root, report = Path(folder, name), Path(folder, "report.json")
-        shutil.copytree(INSTALLED / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+        shutil.copytree(INSTALLED / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
         run = measured(
             [*REPAIR, "scan", "--root", str(root), "--python", sys.executable, "-o", f"json:{report}"],
             REPOSITORY,

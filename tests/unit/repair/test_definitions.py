@@ -748,6 +748,14 @@ def test_what_a_method_of_instances_sets_says_nothing_of_the_class(write: Write)
     assert definitions.dynamic(owner(definitions, "m.B"), Access.INSTANCE) is not None
 
 
+def test_compiled_modules_are_members_of_their_package(write: Write, tmp_path: Path) -> None:
+    """A package has the modules that lie in its folder, compiled ones and packages too, and no other files."""
+    definitions = write(**{"pkg/__init__": "", "pkg/plain": "", "pkg/inner/__init__": "", "pkg/a.b": ""})
+    for name in ("fast.cpython-311-x86_64-linux-gnu.so", "slow.pyd", "data.txt"):
+        (tmp_path / "pkg" / name).write_bytes(b"")
+    assert set(definitions.members(owner(definitions, "pkg"))) == {"plain", "inner", "fast", "slow"}
+
+
 def test_a_module_is_as_dynamic_as_those_whose_names_it_takes(write: Write) -> None:
     """`import *` of a module that computes its names brings nobody knows which; a list of names says which."""
     computing = "globals()[name] = 1\nfrom all import *\n"
