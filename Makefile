@@ -55,7 +55,7 @@ drift: $(READY) ## the repair tool against injected drift in real packages, and 
 	@$(BIN)/python -m benchmarks.repair run
 	@$(BIN)/python -m benchmarks.repair run --held-out
 	@$(BIN)/python -m benchmarks.repair.peers
-	@$(BIN)/python -m benchmarks.repair.healthy
+	@$(BIN)/python -m benchmarks.repair.false_alarms
 	@$(BIN)/python -m benchmarks.repair.speed
 
 soak: $(READY) ## the long tests and golden paths, with dropped connections and a killed server too

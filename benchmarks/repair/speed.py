@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 from statistics import median
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -28,7 +29,7 @@ from rich.table import Table
 from benchmarks.repair.injections import SEED
 from benchmarks.repair.measure import Measured, measured
 from benchmarks.repair.packages import CACHE
-from benchmarks.repair.tool import REPAIR, REPOSITORY
+from benchmarks.repair.tool import scan
 
 # Pure Python, no dependencies needed to be read; name, version, SHA-256 of the wheel.
 SOURCES = (
@@ -149,21 +150,15 @@ def measure(tree: Path, environment: Path) -> Pair:
     engine = _engine(tree, python)
     report = CACHE / "speed.json"
     report.unlink(missing_ok=True)
-    scan = measured(
-        [*REPAIR, "scan", "--root", str(tree), "--python", str(python), "-o", f"json:{report}"], REPOSITORY, LIMIT_S
-    )
-    if scan.exit_code != 1 or not report.exists():
-        raise RuntimeError(f"the scan ended with {scan.exit_code}: {scan.output[-2000:]}")
-    planned = _planned(json.loads(report.read_text()))
-    if planned != SITES:
-        raise RuntimeError(f"the scan planned {planned} of {SITES} calls")
-    return Pair(engine.seconds, engine.peak_mib, scan.seconds, scan.peak_mib)
+    found = scan(tree, python, report, LIMIT_S)
+    planned = _planned(found.plans)
+    if found.run.exit_code != 1 or planned != SITES:
+        raise RuntimeError(f"the scan ended with {found.run.exit_code}, and planned {planned} of {SITES} calls")
+    return Pair(engine.seconds, engine.peak_mib, found.run.seconds, found.run.peak_mib)
 
 
-def _planned(report: dict[str, object]) -> int:
+def _planned(plans: list[dict[str, Any]]) -> int:
     """How many calls the plan for the drifted class mends."""
-    plans = report["plans"]
-    assert isinstance(plans, list)
     (plan,) = (plan for plan in plans if plan["cause"] == "drifted.context.RequestContext.create_for_user")
     return sum(len(file["sites"]) for file in plan["files"])
 

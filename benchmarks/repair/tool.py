@@ -43,7 +43,7 @@ class Report:
     def error(self) -> str:
         """Why there is nothing to judge, else ""."""
         if self.run.exit_code is None:
-            return f"stopped after {LIMIT_S:g} s"
+            return f"stopped after {self.run.seconds:.0f} s"
         if self.content is None or self.run.exit_code not in (0, 1):
             return f"exit code {self.run.exit_code}: {' / '.join(self.run.output.strip().splitlines()[-3:])}"
         return ""
@@ -53,6 +53,11 @@ class Report:
         """Every cause of every round."""
         content = self.content or {}
         return [*content.get("causes", ()), *((content.get("fix") or {}).get("later", ()))]
+
+    @property
+    def files(self) -> int:
+        """How many files were analysed."""
+        return int((self.content or {})["scan"]["files"])
 
     @property
     def plans(self) -> list[dict[str, Any]]:
@@ -72,9 +77,34 @@ def run(command: str, package: Package, root: Path, report: Path, tests: Sequenc
         tests: test files.
         words: further options.
     """
-    arguments = [*REPAIR, command, "--root", str(root), "--python", str(package.python), "-o", f"json:{report}", *words]
+    arguments = [*_command(command, root, package.python, report), *words, "--", "-p", "no:cacheprovider", *tests]
     environment = run_environment(package, root) | {"PYTHONPATH": str(REPOSITORY)}
-    found = measured([*arguments, "--", "-p", "no:cacheprovider", *tests], root, LIMIT_S, environment)
+    return _reported(measured(arguments, root, LIMIT_S, environment), report)
+
+
+def scan(root: Path, python: Path, report: Path, limit_s: float) -> Report:
+    """Scans any project, without its tests.
+
+    Args:
+        root: the project.
+        python: its interpreter.
+        report: where the JSON goes.
+        limit_s: after how many seconds it is stopped.
+
+    Raises:
+        RuntimeError: when there is no report.
+    """
+    found = _reported(measured(_command("scan", root, python, report), REPOSITORY, limit_s), report)
+    if found.error:
+        raise RuntimeError(f"the scan of {root.name}: {found.error}")
+    return found
+
+
+def _command(command: str, root: Path, python: Path, report: Path) -> list[str]:
+    return [*REPAIR, command, "--root", str(root), "--python", str(python), "-o", f"json:{report}"]
+
+
+def _reported(found: Measured, report: Path) -> Report:
     return Report(found, json.loads(report.read_text()) if report.exists() else None)
 
 

@@ -1,30 +1,26 @@
 """What the tool would change where nothing is wrong: released packages, each as a project of its own.
 
 The packages are those of the tool's own locked environment; of their tests they bring next to nothing, so that types
-and binding alone decide. What a scan reports of them is mostly what an engine cannot know: members that a mixin's heirs
-have, or that are set from outside. What it would change of its own accord is a mistake, or a bug of the release that
-nobody has found.
+and binding alone decide. What a scan reports of them may be what an engine cannot know, as members that only a mixin's
+heirs have. What it would change of its own accord is a mistake, or a bug of the release that nobody has found.
 
-    python -m benchmarks.repair.healthy [NAME ...]
+    python -m benchmarks.repair.false_alarms [NAME ...]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.repair.measure import measured
-from benchmarks.repair.tool import REPAIR, REPOSITORY
+from benchmarks.repair.tool import Report, scan
 
 INSTALLED = Path(sysconfig.get_path("purelib"))
 LIMIT_S = 900.0
@@ -37,29 +33,21 @@ def installed() -> Iterator[str]:
             yield path.name
 
 
-def scanned(name: str) -> dict[str, Any]:
-    """The report of a scan of one package.
+def scanned(name: str) -> Report:
+    """The scan of one package.
 
     Raises:
-        RuntimeError: when there is none.
+        RuntimeError: when there is no report.
     """
-    with tempfile.TemporaryDirectory(prefix="netra-healthy-") as folder:
-        root, report = Path(folder, name), Path(folder, "report.json")
+    with tempfile.TemporaryDirectory(prefix="netra-released-") as folder:
+        root = Path(folder, name)
         shutil.copytree(INSTALLED / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-        run = measured(
-            [*REPAIR, "scan", "--root", str(root), "--python", sys.executable, "-o", f"json:{report}"],
-            REPOSITORY,
-            LIMIT_S,
-        )
-        if run.exit_code not in (0, 1) or not report.exists():
-            raise RuntimeError(f"{name}: the scan ended with {run.exit_code}: {run.output[-2000:]}")
-        found: dict[str, Any] = json.loads(report.read_text())
-        return found
+        return scan(root, Path(sys.executable), Path(folder, "report.json"), LIMIT_S)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Scans and prints; 0 when nothing would be changed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.repair.healthy", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.repair.false_alarms", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="packages (default: all that are installed)")
     asked = parser.parse_args(argv)
     console = Console()
@@ -70,12 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number, name in enumerate(names, 1):
         console.print(f"{number}/{len(names)} {name}")
         report = scanned(name)
-        chosen = [plan["cause"] for plan in report["plans"] if plan["files"]]
-        files += report["scan"]["files"]
-        causes += len(report["causes"])
+        chosen = [plan["cause"] for plan in report.plans if plan["files"]]
+        files += report.files
+        causes += len(report.causes)
         wrong += chosen
-        if report["causes"]:
-            table.add_row(name, f"{report['scan']['files']}", f"{len(report['causes'])}", "\n".join(chosen))
+        if report.causes:
+            table.add_row(name, f"{report.files}", f"{len(report.causes)}", "\n".join(chosen))
     table.add_section()
     table.add_row(f"{len(names)} packages", f"{files}", f"{causes}", f"{len(wrong)}")
     console.print(table)
